@@ -1,0 +1,1 @@
+"""The HTTP face: routers, problems, authentication, event streams."""

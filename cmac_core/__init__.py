@@ -1,0 +1,1 @@
+"""CMAC, the science: specs, data, models, objectives, training and evaluation. Knows of no service."""

@@ -1,0 +1,1 @@
+"""Media in, clips out: packing, datasets, front ends and augmentation."""

@@ -1,0 +1,1 @@
+"""One file per kind of job: from a spec to events and artifacts."""

@@ -1,0 +1,1 @@
+"""Networks: encoders, projections, saliency heads, batch norm in groups."""

@@ -1,0 +1,42 @@
+"""Specs: what a job is, in frozen pydantic models. No torch is needed to import or validate them."""
+
+from cmac_core.specs.clips import AudioFrontEnd, ClipGeometry, ClipSampling
+from cmac_core.specs.corpus import SoundingObjects
+from cmac_core.specs.jobs import (
+    JOB_SPEC,
+    KINDS,
+    Attention,
+    FolderSource,
+    JobSpec,
+    LabelTable,
+    Pack,
+    Pretrain,
+    Probe,
+    Retrieval,
+)
+from cmac_core.specs.placement import Queue, Resources
+from cmac_core.specs.references import JobCheckpoint, RandomInit, StoredCheckpoint
+from cmac_core.specs.splits import Split
+
+__all__ = [
+    "JOB_SPEC",
+    "KINDS",
+    "Attention",
+    "AudioFrontEnd",
+    "ClipGeometry",
+    "ClipSampling",
+    "FolderSource",
+    "JobCheckpoint",
+    "JobSpec",
+    "LabelTable",
+    "Pack",
+    "Pretrain",
+    "Probe",
+    "Queue",
+    "RandomInit",
+    "Resources",
+    "Retrieval",
+    "SoundingObjects",
+    "Split",
+    "StoredCheckpoint",
+]

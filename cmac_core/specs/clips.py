@@ -1,0 +1,92 @@
+"""How a clip is cut out of a video, and how its frames and its sound are made ready (METHOD 2, 4)."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from cmac_core.specs.base import Spec
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class ColorJitter(Spec):
+    """Brightness, contrast and saturation in random order, one draw per clip, on RGB in [0, 1]."""
+
+    on: bool = True
+    brightness: Share = 0.4
+    contrast: Share = 0.4
+    saturation: Share = 0.4
+    p: Share = 1.0
+
+
+class ClipSampling(Spec):
+    """The window of a pretraining clip and its augmentation (METHOD 4)."""
+
+    fps: PositiveFloat = 30.0
+    frames: PositiveInt = Field(30, description="Frames a clip; the window lasts frames / fps seconds.")
+    crop: PositiveInt = Field(128, description="Side of the square crop, pixels.")
+    short_side: tuple[PositiveInt, PositiveInt] = Field(
+        (128, 160), description="The short side is resized to a length drawn from this range, pixels."
+    )
+    hflip: Share = 0.5
+    mean: float = 0.45
+    std: PositiveFloat = 0.225
+    color_jitter: ColorJitter = ColorJitter()
+    silent: Literal["drop", "keep"] = Field(
+        "drop", description="Clips whose peak stays below -60 dBFS: equal silences are false negatives."
+    )
+    retry_chain: PositiveInt = Field(10, description="How many replacements are tried for a broken clip.")
+    max_bad_share: Share = Field(0.001, description="The job fails when more clips than this had to be replaced.")
+    workers: NonNegativeInt = Field(2, description="Loader processes per rank; they only decode.")
+
+    @property
+    def seconds(self) -> float:
+        """Length of the window; the sound of a clip has round(seconds * sample_rate) samples."""
+        return self.frames / self.fps
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        low, high = self.short_side
+        if low > high:
+            raise ValueError(f"short_side: the range {low} to {high} is empty; put the smaller length first")
+        if low < self.crop:
+            raise ValueError(f"short_side: {low} is smaller than the crop of {self.crop}; make it at least {self.crop}")
+        return self
+
+
+class SpecAugment(Spec):
+    """Time warp, then frequency masks, then time masks, on normalised log-mel (METHOD 2.3)."""
+
+    W: NonNegativeInt = Field(5, description="Largest shift of the time warp, frames; 0 is none.")
+    n_freq: NonNegativeInt = 1
+    F: NonNegativeInt = Field(20, description="Masks are floor(U(0, F)) bands wide.")
+    n_time: NonNegativeInt = 1
+    T: NonNegativeInt = Field(6, description="Masks are floor(U(0, T)) frames wide.")
+
+
+class AudioFrontEnd(Spec):
+    """Mono sound to log-mel pictures (METHOD 2.1)."""
+
+    frontend: Literal["mel"] = "mel"
+    sample_rate: PositiveInt = 24_000
+    win: PositiveFloat = Field(0.02, description="Window, seconds.")
+    hop: PositiveFloat = Field(0.01, description="Hop, seconds.")
+    n_fft: PositiveInt = 2048
+    n_mels: PositiveInt = 257
+    log_floor: PositiveFloat = 1e-8
+    volume_jitter: NonNegativeFloat = 0.0
+    specaug: SpecAugment = SpecAugment()
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> Self:
+        if round(self.win * self.sample_rate) > self.n_fft:
+            raise ValueError(f"n_fft: {self.n_fft} is shorter than the window of {self.win} s")
+        return self
+
+
+class ClipGeometry(Spec):
+    """What an evaluation shows an encoder: fixed windows, centre crop, nothing random (METHOD 7.2)."""
+
+    frames: PositiveInt = 32
+    fps: PositiveFloat = 30.0
+    crop: PositiveInt = 128

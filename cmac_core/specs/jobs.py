@@ -1,0 +1,168 @@
+"""The kinds of job: request body, database column, file for torchrun and argument of the core in one."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter, model_validator
+
+from cmac_core.specs.base import Spec
+from cmac_core.specs.clips import AudioFrontEnd, ClipGeometry, ClipSampling
+from cmac_core.specs.corpus import SoundingObjects
+from cmac_core.specs.method import (
+    Checkpoints,
+    Contrastive,
+    CorrelationFiltering,
+    Loss,
+    Moco,
+    Model,
+    Optimization,
+)
+from cmac_core.specs.placement import Queue, Resources
+from cmac_core.specs.presets import expand
+from cmac_core.specs.references import CheckpointReference, DatasetName, RelativePath, Slug
+from cmac_core.specs.splits import Split
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+class Job(Spec):
+    """What every kind has. `resources` and `queue` are the service's; the core ignores them."""
+
+    name: str = Field("", max_length=200)
+    preset: Literal["paper", "projected", "small"] = Field(
+        "paper", description="The paper's choices, or the variant whose maps localise; small = paper at scale small."
+    )
+    scale: Literal["paper", "ablation", "small"] = "paper"
+    seed: NonNegativeInt = 0
+    resources: Resources = Resources()
+    queue: Queue = Queue()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_presets(cls, body: object) -> object:
+        return expand(body)
+
+
+class FolderSource(Spec):
+    """A folder below a named root. By hand (inputs.json) the root is not looked at."""
+
+    root: Slug = "media"
+    path: str = Field(".", max_length=1000)
+
+
+class LabelTable(Spec):
+    """A CSV file that lists the media and their labels. All other columns become labels."""
+
+    path: RelativePath = "labels.csv"
+    file: str = Field("video", description="Column that names the media file.")
+    folder: str = Field("", description="Folder of the named files, relative to the source.")
+    by_stem: bool = Field(False, description="Match names without their extension (ESC-50 as .ogg).")
+
+
+class Pack(Job):
+    """Media files in, dataset out: clips, manifest and a quarantine list."""
+
+    kind: Literal["pack"] = "pack"
+    dataset: Slug = Field(description="Name of the dataset to make; the service gives the version.")
+    source: FolderSource | SoundingObjects
+    media: Literal["video", "audio"] = "video"
+    table: LabelTable | None = Field(
+        None, description="Without one: labels.csv at the source if there is one, else class per folder."
+    )
+    allow_missing: bool = Field(False, description="Listed files that are not there are quarantined, not an error.")
+    short_side: PositiveInt = Field(160, description="Larger video is resized to this, pixels; never enlarged.")
+    gop: PositiveInt = 16
+    crf: Annotated[int, Field(ge=0, le=51)] = 20
+    max_seconds: PositiveFloat = Field(3600.0, description="Longer files are quarantined.")
+    workers: NonNegativeInt = Field(0, description="Decoding processes; 0 is one per core.")
+
+
+class Pretrain(Job):
+    """CMAC pretraining; the defaults are the paper's main run."""
+
+    kind: Literal["pretrain"] = "pretrain"
+    objective: Literal["cmac", "single_v", "single_a"] = "cmac"
+    dataset: DatasetName
+    where: dict[str, str] = Field({}, description="Only clips whose columns have these values.")
+    data: ClipSampling = ClipSampling()
+    audio: AudioFrontEnd = AudioFrontEnd()
+    model: Model = Model()
+    pcf: CorrelationFiltering = CorrelationFiltering()
+    contrastive: Contrastive = Contrastive()
+    moco: Moco = Moco()
+    loss: Loss = Loss()
+    optim: Optimization = Optimization()
+    checkpoints: Checkpoints = Checkpoints()
+    precision: Precision = "auto"
+
+    @model_validator(mode="after")
+    def _trains_something(self) -> Self:
+        if self.objective != "cmac" and not self.contrastive.use:
+            raise ValueError("contrastive.use: an objective of one modality is contrastive; leave it true")
+        if self.objective == "cmac" and not self.contrastive.use and self.loss.lambda_ac == 0:
+            raise ValueError("loss.lambda_ac: without contrast and without attention there is nothing to learn")
+        if self.objective != "cmac" and self.contrastive.wi_pos:
+            raise ValueError("contrastive.wi_pos: only the cmac objective has within-modal positives")
+        if self.pcf.space == "projected" and not self.contrastive.use:
+            raise ValueError("pcf.space: projected needs the projection heads, so contrastive.use must be true")
+        if self.contrastive.wi_pos and self.optim.batch % 2:
+            raise ValueError("optim.batch: wi_pos takes two clips of each video, so the batch must be even")
+        return self
+
+
+class Evaluation(Job):
+    """What evaluations share: a frozen checkpoint, a dataset, and how clips are shown."""
+
+    checkpoint: CheckpointReference
+    dataset: DatasetName
+    where: dict[str, str] = Field({}, description="Only clips whose columns have these values.")
+    geometry: ClipGeometry = ClipGeometry()
+    batch: PositiveInt = Field(16, description="Clips in a forward pass.")
+    precision: Precision = "auto"
+
+
+class Retrieval(Evaluation):
+    """Video retrieval: test queries find train videos of their class (METHOD 7.2)."""
+
+    kind: Literal["retrieval"] = "retrieval"
+    label: str = "class"
+    split: Split = Split()
+    n_clips: PositiveInt = 10
+    pool: tuple[Literal["gap", "max222"], ...] = Field(("gap", "max222"), min_length=1)
+    k: tuple[PositiveInt, ...] = Field((1, 5, 10, 20, 50), min_length=1)
+
+
+class Probe(Evaluation):
+    """Logistic regression on a frozen encoder's features (METHOD 7.3)."""
+
+    kind: Literal["probe"] = "probe"
+    modality: Literal["audio", "video"]
+    label: str = "class"
+    split: Split = Split()
+    n_clips: PositiveInt = 10
+    seconds: PositiveFloat = Field(2.0, description="Length of an audio clip; video clips last frames / fps.")
+    pool: tuple[Literal["gap", "max222", "max13"], ...] = ("gap",)
+    l2: tuple[PositiveFloat, ...] = Field(
+        (1e-4, 1e-3, 1e-2, 1e-1, 1.0), min_length=1, description="Candidates; chosen on training data alone."
+    )
+    inner_folds: Annotated[int, Field(ge=2)] = 4
+
+    @model_validator(mode="after")
+    def _pool_fits(self) -> Self:
+        wrong = {"audio": "max222", "video": "max13"}[self.modality]
+        if wrong in self.pool:
+            raise ValueError(f"pool: {wrong} does not go with modality {self.modality}")
+        return self
+
+
+class Attention(Evaluation):
+    """Attention maps of chosen clips: s and ŝ of both modalities as numbers, pictures and video."""
+
+    kind: Literal["attention"] = "attention"
+    clips: tuple[str, ...] = Field((), description="Ids of clips; none means `limit` clips spread over the dataset.")
+    limit: PositiveInt = Field(12, description="How many clips get pictures when none are named.")
+    score_limit: PositiveInt = Field(500, description="How many clips with ground truth are scored.")
+
+
+JobSpec = Annotated[Pack | Pretrain | Retrieval | Probe | Attention, Field(discriminator="kind")]
+JOB_SPEC: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
+KINDS = ("pack", "pretrain", "retrieval", "probe", "attention")

@@ -1,0 +1,49 @@
+"""How a spec names what it reads: by reference, resolved to a path and a hash before the core starts."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from cmac_core.specs.base import Spec
+from cmac_core.specs.method import Model
+
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+DatasetName = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,63}(@[1-9][0-9]{0,5})?$",
+        description="A packed dataset, NAME or NAME@VERSION; without a version the newest at submit.",
+    ),
+]
+RelativePath = Annotated[str, Field(min_length=1, max_length=1000, description="Relative to its root.")]
+
+# Keys of inputs.json, which lies beside spec.json: {key: {"path": ..., "sha256": ... or null}}.
+DATASET = "dataset"  # folder of the packed dataset that the spec names; sha256 of its manifest.jsonl
+CHECKPOINT = "checkpoint"  # state.pt of the checkpoint that an evaluation names
+SOURCE = "source"  # folder that a pack reads; no hash
+OUTPUT = "output"  # folder that a pack writes; kept over attempts, so that it resumes; no hash
+RESUME = "resume"  # state.pt from which this attempt goes on
+
+
+class StoredCheckpoint(Spec):
+    """One checkpoint by its id."""
+
+    id: UUID
+
+
+class JobCheckpoint(Spec):
+    """What a pretraining job leaves, or will leave: the evaluation waits for it."""
+
+    job: UUID
+    which: Literal["last"] = "last"
+
+
+class RandomInit(Spec):
+    """No training: encoders as initialised from the job's seed."""
+
+    random_init: Literal[True]
+    model: Model = Model()
+
+
+CheckpointReference = StoredCheckpoint | JobCheckpoint | RandomInit

@@ -1,0 +1,1 @@
+"""What is remembered, and what may be done to it."""

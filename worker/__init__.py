@@ -1,0 +1,1 @@
+"""The queue face: Celery app, scheduler and reconciler loops, node loop, supervisor."""

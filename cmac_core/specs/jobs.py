@@ -2,7 +2,16 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    TypeAdapter,
+    model_validator,
+)
 
 from cmac_core.specs.base import Spec
 from cmac_core.specs.clips import AudioFrontEnd, ClipGeometry, ClipSampling
@@ -49,6 +58,17 @@ class FolderSource(Spec):
     path: str = Field(".", max_length=1000)
 
 
+def _source_form(value: object) -> str:
+    generated = "generate" in value if isinstance(value, dict) else isinstance(value, SoundingObjects)
+    return "<generate>" if generated else "<folder>"
+
+
+Source = Annotated[
+    Annotated[FolderSource, Tag("<folder>")] | Annotated[SoundingObjects, Tag("<generate>")],
+    Discriminator(_source_form),
+]
+
+
 class LabelTable(Spec):
     """A CSV file that lists the media and their labels. All other columns become labels."""
 
@@ -63,7 +83,7 @@ class Pack(Job):
 
     kind: Literal["pack"] = "pack"
     dataset: Slug = Field(description="Name of the dataset to make; the service gives the version.")
-    source: FolderSource | SoundingObjects
+    source: Source
     media: Literal["video", "audio"] = "video"
     table: LabelTable | None = Field(
         None, description="Without one: labels.csv at the source if there is one, else class per folder."

@@ -1,12 +1,12 @@
 """What is wrong with a spec, in a user's words: a pointer to the field, what was expected, and a guess."""
 
 import difflib
-import typing
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from cmac_core.specs.jobs import KINDS
+from cmac_core.specs.jobs import KINDS, JobSpec
 
 
 class FieldProblem(NamedTuple):
@@ -28,52 +28,52 @@ def field_problems(error: ValidationError) -> list[FieldProblem]:
 
 
 def _problem(item: Any) -> FieldProblem:
-    kind_missing = item["type"] in ("union_tag_not_found", "union_tag_invalid")
-    path = ["kind"] if kind_missing else [part for part in item["loc"][1:] if not _is_branch(part)]
-    pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
-    if kind_missing:
+    loc = item["loc"]
+    if item["type"] in ("union_tag_not_found", "union_tag_invalid"):  # only kinds have tags that a user writes
         got = item["input"].get("kind") if isinstance(item["input"], dict) else item["input"]
         return FieldProblem("/kind", f"must be one of {', '.join(KINDS)}", got, _nearest(str(got), KINDS))
+    path = [part for part in loc[1:] if not _is_form(part)]
+    pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
     if item["type"] == "extra_forbidden":
-        allowed = _siblings(item["loc"])
-        return FieldProblem(pointer, "no such field", item["input"], _nearest(str(path[-1]), allowed))
+        return FieldProblem(pointer, "no such field", item["input"], _nearest(str(path[-1]), _siblings(loc)))
     message = item["msg"].removeprefix("Value error, ")
     return FieldProblem(pointer, message[0].lower() + message[1:], item["input"])
 
 
-def _is_branch(part: object) -> bool:
-    # Members of an untagged union appear in `loc` by their class name.
-    return isinstance(part, str) and part[:1].isupper() and part not in _FIELDS_IN_CAPITALS
+def _is_form(part: object) -> bool:
+    """Whether a step of an error's path is the tag of a union's member, and no field."""
+    return isinstance(part, str) and part.startswith("<")
 
 
-_FIELDS_IN_CAPITALS = {"W", "F", "T", "K"}
-
-
-def _nearest(word: str, allowed: typing.Iterable[str]) -> str | None:
+def _nearest(word: str, allowed: Iterable[str]) -> str | None:
     near = difflib.get_close_matches(word, list(allowed), n=1)
+    if not near:  # short names differ in too many of their letters for difflib
+        near = [name for name in allowed if name.lower() in word.lower() or word.lower() in name.lower()][:1]
     return f"did you mean {near[0]}?" if near else None
 
 
 def _siblings(loc: tuple[Any, ...]) -> list[str]:
     """The fields that stand where an unknown one was given."""
-    from cmac_core.specs import jobs  # the classes of the kinds, by tag
-
-    node: Any = {cls.model_fields["kind"].default: cls for cls in typing.get_args(typing.get_args(jobs.JobSpec)[0])}[
-        loc[0]
-    ]
+    node: Any = next(kind for kind in get_args(get_args(JobSpec)[0]) if kind.model_fields["kind"].default == loc[0])
     for part in loc[1:-1]:
-        node = _descend(node, part)
-        if node is None:
-            return []
-    return list(node.model_fields) if isinstance(node, type) and issubclass(node, BaseModel) else []
+        node = _member(node, part) if _is_form(part) else _below(node, part)
+    return list(node.model_fields) if _is_model(node) else []
 
 
-def _descend(node: Any, part: object) -> Any:
-    if not (isinstance(node, type) and issubclass(node, BaseModel)) or not isinstance(part, str):
-        members = [m for m in typing.get_args(node) if isinstance(m, type)]
-        return next((m for m in members if m.__name__ == part), None)
-    field = node.model_fields.get(part)
+def _below(node: Any, part: object) -> Any:
+    """The type of a field; of an optional one what it is when given."""
+    field = node.model_fields.get(part) if _is_model(node) else None
     if field is None:
-        return node if node.__name__ == part else None
-    options = [m for m in typing.get_args(field.annotation) if isinstance(m, type) and issubclass(m, BaseModel)]
+        return None
+    options = [member for member in get_args(field.annotation) if member is not type(None)]
     return options[0] if len(options) == 1 else field.annotation
+
+
+def _member(union: Any, tag: object) -> Any:
+    """The member of a tagged union, or of a tuple's item type, that a tag stands for."""
+    members = (get_args(member) for member in get_args(union))
+    return next((args[0] for args in members if len(args) > 1 and getattr(args[1], "tag", None) == tag), None)
+
+
+def _is_model(node: Any) -> bool:
+    return isinstance(node, type) and issubclass(node, BaseModel)

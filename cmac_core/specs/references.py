@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from cmac_core.specs.base import Spec
 from cmac_core.specs.method import Model
@@ -46,4 +46,20 @@ class RandomInit(Spec):
     model: Model = Model()
 
 
-CheckpointReference = StoredCheckpoint | JobCheckpoint | RandomInit
+def _form(value: object) -> str | None:
+    """Which form is meant, by its first telling key; None is refused with the message below."""
+    keys = value if isinstance(value, dict) else vars(value) if isinstance(value, Spec) else ()
+    return next((f"<{key}>" for key in ("id", "job", "random_init") if key in keys), None)
+
+
+# Tags stand in angle brackets so that an error's path tells them from fields.
+CheckpointReference = Annotated[
+    Annotated[StoredCheckpoint, Tag("<id>")]
+    | Annotated[JobCheckpoint, Tag("<job>")]
+    | Annotated[RandomInit, Tag("<random_init>")],
+    Discriminator(
+        _form,
+        custom_error_type="checkpoint_form",
+        custom_error_message='give {"id": CHECKPOINT}, {"job": JOB} or {"random_init": true}',
+    ),
+]

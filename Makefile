@@ -1,0 +1,65 @@
+# Every target sets up what it needs by itself; a second run starts at once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# A checkout's own service: its data live in ./.cmac and its ports are free ones.
+export CMAC_HOME ?= $(CURDIR)/.cmac
+export CMAC_API_PORT ?= 0
+export PYTHONDONTWRITEBYTECODE ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down test test-fast test-system check format bench lock clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@echo "  DATA=DIR   with demo: real videos in place of the generated corpus"
+
+setup: $(READY) ## Make .venv and install the locked dependencies (hashes checked)
+
+$(READY): requirements/dev.txt requirements/uv.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "cmac-lab needs Python 3.11 to 3.13, and $(PYTHON) is another. Try: make PYTHON=python3.11 ..."; exit 2; }
+	@test -x $(BIN)/python || { echo "Making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@echo "Installing the locked dependencies (torch is large: a minute or more the first time)"
+	@UV_LINK_MODE=$${UV_LINK_MODE:-hardlink} $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $(READY)
+
+demo: $(READY) ## The whole path: corpus, pack, pretrain, evaluations, table, pictures (DATA=DIR for real videos)
+	@$(BIN)/cmac demo $(if $(DATA),--data "$(DATA)")
+
+up: $(READY) ## Start the service of this checkout (data in ./.cmac)
+	@$(BIN)/cmac up
+
+down: $(READY) ## Stop it
+	@$(BIN)/cmac down
+
+test: $(READY) ## All tests but those of the whole service (under 12 minutes)
+	@$(BIN)/python -m pytest -m "not system" --durations=15
+
+test-fast: $(READY) ## The tests that need no torch (under a minute)
+	@$(BIN)/python -m pytest -m "not system" tests/architecture tests/cmac_core/specs tests/store
+
+test-system: $(READY) ## End to end: service, faults, demo (under 45 minutes)
+	@$(BIN)/python -m pytest -m system --durations=15 --timeout=900
+
+check: $(READY) ## Lint, types, import contracts, migrations in step with the tables
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m store.migrate --check
+
+format: $(READY) ## Put the code into its standard form
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+
+bench: $(READY) ## Measure against plain references, as ratios (QUICK=1: under 5 minutes)
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+
+lock: $(READY) ## Write the lock files anew from pyproject.toml
+	@$(BIN)/python requirements/lock.py
+
+clean: ## Remove .venv and caches (not ./.cmac)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

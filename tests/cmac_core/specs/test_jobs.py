@@ -1,0 +1,94 @@
+"""A spec is read strictly, filled in by its dials, and survives being stored."""
+
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from cmac_core.specs import JOB_SPEC, Pretrain, Retrieval
+from cmac_core.specs.jobs import KINDS
+
+MINIMAL = {
+    "pack": {"kind": "pack", "dataset": "x", "source": {"path": "."}},
+    "pretrain": {"kind": "pretrain", "dataset": "x"},
+    "retrieval": {"kind": "retrieval", "dataset": "x", "checkpoint": {"random_init": True}},
+    "probe": {"kind": "probe", "modality": "audio", "dataset": "x", "checkpoint": {"random_init": True}},
+    "attention": {"kind": "attention", "dataset": "x", "checkpoint": {"random_init": True}},
+}
+
+
+def test_the_defaults_are_the_papers() -> None:
+    spec = Pretrain(dataset="k400@1")
+    assert (spec.optim.lr, spec.optim.momentum, spec.optim.weight_decay) == (0.01, 0.9, 1e-5)
+    assert (spec.optim.batch, spec.optim.epochs, spec.optim.warmup_epochs) == (128, 200, 10)
+    assert (spec.moco.K, spec.moco.m, spec.contrastive.tau) == (15_000, 0.999, 0.07)
+    assert (spec.loss.lambda_ac, spec.pcf.norm, spec.pcf.scales) == (1.5, "cosine", 2)
+    assert (spec.data.crop, spec.data.seconds, spec.audio.n_mels) == (128, 1.0, 257)
+    assert (spec.model.channels, spec.model.head.dim) == (512, 256)
+
+
+def test_every_kind_has_an_example_here() -> None:
+    assert set(MINIMAL) == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("preset", ["paper", "projected", "small"])
+@pytest.mark.parametrize("scale", ["paper", "ablation", "small"])
+def test_a_stored_spec_reads_back_as_itself(kind: str, preset: str, scale: str) -> None:
+    spec = JOB_SPEC.validate_python(MINIMAL[kind] | {"preset": preset, "scale": scale})
+    assert JOB_SPEC.validate_json(spec.model_dump_json()) == spec
+
+
+def test_what_the_author_wrote_wins_over_a_dial() -> None:
+    spec = JOB_SPEC.validate_python(MINIMAL["pretrain"] | {"scale": "small", "optim": {"batch": 24}})
+    assert isinstance(spec, Pretrain)
+    assert (spec.optim.batch, spec.optim.epochs, spec.data.frames) == (24, 10, 8)
+
+
+def test_small_is_the_papers_method_at_a_small_scale() -> None:
+    short, long = (
+        JOB_SPEC.validate_python(MINIMAL["pretrain"] | dials)
+        for dials in ({"preset": "small"}, {"preset": "paper", "scale": "small"})
+    )
+    assert short == long
+
+
+def test_the_ablation_scale_is_the_papers_ablation_setting() -> None:
+    spec = JOB_SPEC.validate_python(MINIMAL["pretrain"] | {"scale": "ablation"})
+    assert isinstance(spec, Pretrain)
+    assert (spec.optim.epochs, spec.optim.batch, spec.model.bn_group) == (50, 64, 8)
+    assert not spec.data.color_jitter.on
+
+
+def test_a_spec_does_not_change() -> None:
+    with pytest.raises(ValidationError):
+        Pretrain(dataset="x").seed = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"data": {"crop": 200}}, "short_side"),
+        ({"loss": {"lambda_ac": 0}, "contrastive": {"use": False}}, "nothing to learn"),
+        ({"contrastive": {"wi_pos": True}, "optim": {"batch": 7}}, "even"),
+        ({"pcf": {"space": "projected"}, "contrastive": {"use": False}}, "projection heads"),
+        ({"loss": {"ramp": {"start": 3, "end": 1}}}, "larger than start"),
+        ({"audio": {"n_fft": 256}}, "shorter than the window"),
+        ({"resources": {"gpus": 1, "cpu_slots": 1}}, "not both"),
+        ({"optim": {"lr": float("nan")}}, "finite"),
+    ],
+)
+def test_choices_that_do_not_go_together_are_refused(change: dict[str, object], word: str) -> None:
+    with pytest.raises(ValidationError, match=word):
+        JOB_SPEC.validate_python(MINIMAL["pretrain"] | change)
+
+
+def test_a_split_goes_one_way() -> None:
+    with pytest.raises(ValidationError, match="one of column, folds and seeded"):
+        Retrieval.model_validate(MINIMAL["retrieval"] | {"split": {"folds": "fold", "seeded": 0.8}})
+
+
+def test_reading_specs_loads_no_torch() -> None:
+    code = "import sys, cmac_core.specs, cmac_core.events, cmac_core.data.manifest; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

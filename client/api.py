@@ -1,0 +1,146 @@
+"""The service as an object: `Client().submit(spec)`."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from client import pages
+from client.address import service_key, service_url
+from client.connection import RETRIES, Connection
+from client.errors import BadInput
+from client.job import Job
+
+_WHOLE_ID = 36
+
+
+class Client:
+    """A CMAC lab. Address and key: arguments, else CMAC_URL and CMAC_API_KEY, else this machine's own service.
+
+    Every method raises ApiError (one class a code, in `client.errors`) or ServiceAway.
+    """
+
+    def __init__(self, url: str | None = None, key: str | None = None, *, retries: int = RETRIES) -> None:
+        self.connection = Connection(service_url(url), service_key(key), retries=retries)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """The service's address."""
+        return self.connection.url
+
+    def close(self) -> None:
+        """Give the sockets back."""
+        self.connection.close()
+
+    def submit(self, spec: BaseModel | Mapping[str, Any], *, idempotency_key: str | None = None) -> Job:
+        """Queue a job. A repeated call under the same key gives the same job."""
+        answer = self.connection.post("/jobs", _body(spec), key=idempotency_key)
+        return Job(self.connection, answer.json(), answer.headers.get("ETag"))
+
+    def dry_run(self, spec: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
+        """What would happen: the spec with every field, where it could run, warnings. Nothing is stored."""
+        return self._json(self.connection.post("/jobs", _body(spec), {"dry_run": True}).json())
+
+    def job(self, id_or_prefix: str) -> Job:
+        """A job by its id or the unique start of one. Raises NotFound, BadInput when several fit."""
+        whole = self.resolve("/jobs", id_or_prefix)
+        answer = self.connection.get(f"/jobs/{whole}")
+        return Job(self.connection, answer.json(), answer.headers.get("ETag"))
+
+    def jobs(self, limit: int | None = None, **filters: Any) -> Iterator[Job]:
+        """Jobs, newest first. Filters as in the service: state, kind, name, `**{"label.k": "v"}`; lists mean or."""
+        return (Job(self.connection, row) for row in pages.items(self.connection, "/jobs", limit, **filters))
+
+    def resolve(self, path: str, id_or_prefix: str) -> str:
+        """The whole id that starts like this among the newest thousand of a list. Raises BadInput."""
+        text = id_or_prefix.strip().lower()
+        if len(text) >= _WHOLE_ID:
+            return text
+        what = path.strip("/").split("/")[0].removesuffix("s")
+        if len(text) < 2:
+            raise BadInput(f"{id_or_prefix!r} is too short for the start of a {what}'s id")
+        rows = pages.items(self.connection, path, 1000)
+        found = [str(row["id"]) for row in rows if str(row["id"]).startswith(text)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise BadInput(f"{len(found)} {what}s begin with {text!r}: {', '.join(i[:13] for i in found[:5])}…")
+        raise BadInput(f"no {what} begins with {id_or_prefix!r}")
+
+    def datasets(self, **filters: Any) -> Iterator[dict[str, Any]]:
+        """Packed datasets, newest first."""
+        return pages.items(self.connection, "/datasets", **filters)
+
+    def dataset(self, name: str) -> dict[str, Any]:
+        """One dataset by id, NAME@VERSION or NAME (its newest version). Raises BadInput."""
+        base, _, version = name.partition("@")
+        rows = list(pages.items(self.connection, "/datasets", 1000))
+        named = [row for row in rows if row["name"] == base and version in ("", str(row["version"]))]
+        found = named or [row for row in rows if len(name) >= 4 and str(row["id"]).startswith(name.lower())]
+        if not found:
+            have = ", ".join(sorted({f"{row['name']}@{row['version']}" for row in rows})[:12]) or "none yet"
+            raise BadInput(f"no dataset {name!r}; there are: {have}")
+        newest = max(found, key=lambda row: int(row["version"]))
+        return self._json(self.connection.get(f"/datasets/{newest['id']}").json())
+
+    def quarantine(self, dataset_id: str) -> Iterator[dict[str, Any]]:
+        """Files that a pack rejected, each with its reason."""
+        return pages.items(self.connection, f"/datasets/{dataset_id}/quarantine")
+
+    def add_root(self, name: str, path: str) -> dict[str, Any]:
+        """Name a folder of the service's machine from which `pack` may read (operators)."""
+        return self._json(self.connection.post("/roots", {"name": name, "path": path}).json())
+
+    def roots(self) -> Iterator[dict[str, Any]]:
+        """Named folders of media."""
+        return pages.items(self.connection, "/roots")
+
+    def checkpoints(self, limit: int | None = None, **filters: Any) -> Iterator[dict[str, Any]]:
+        """Checkpoints, newest first."""
+        return pages.items(self.connection, "/checkpoints", limit, **filters)
+
+    def nodes(self) -> Iterator[dict[str, Any]]:
+        """Machines, their devices and leases."""
+        return pages.items(self.connection, "/nodes")
+
+    def queue(self) -> dict[str, Any]:
+        """Waiting jobs in their order, each with the reason."""
+        return self._json(self.connection.get("/queue").json())
+
+    def me(self) -> dict[str, Any]:
+        """Whose key this is and what it may do."""
+        return self._json(self.connection.get("/me").json())
+
+    def create_key(self, **body: Any) -> dict[str, Any]:
+        """A new API key; its secret is in the answer, once."""
+        return self._json(self.connection.post("/api-keys", body).json())
+
+    def keys(self) -> Iterator[dict[str, Any]]:
+        """API keys, without their secrets."""
+        return pages.items(self.connection, "/api-keys")
+
+    def revoke_key(self, key_id: str) -> None:
+        """The key opens nothing from now on."""
+        self.connection.delete(f"/api-keys/{key_id}")
+
+    def version(self) -> dict[str, Any]:
+        """The service's version."""
+        return self._json(self.connection.get("/version").json())
+
+    def ready(self) -> dict[str, Any]:
+        """/readyz: raises Unavailable while the database is away or not migrated."""
+        return self._json(self.connection.get("/readyz").json())
+
+    @staticmethod
+    def _json(body: Any) -> dict[str, Any]:
+        return body if isinstance(body, dict) else {"items": body}
+
+
+def _body(spec: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
+    return spec.model_dump(mode="json") if isinstance(spec, BaseModel) else dict(spec)

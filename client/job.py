@@ -1,0 +1,126 @@
+"""A job seen from outside: where it is, what it says, what it left."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+from client import pages
+from client.connection import Connection
+from client.errors import JobCancelled, JobFailed, WaitTimeout
+from client.results import Artifact, AttentionMap, Result, read_map, read_result
+from client.streams import StreamEvent, follow
+from cmac_core.specs import JobCheckpoint
+
+FINAL = ("succeeded", "failed", "cancelled")
+
+
+class Job:
+    """One job of the service. `row` is what GET /jobs/{id} last said; `refresh()` asks again."""
+
+    def __init__(self, connection: Connection, row: dict[str, Any], etag: str | None = None) -> None:
+        self._connection = connection
+        self._etag = etag
+        self.row = row
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} {self.kind} {self.state}>"
+
+    @property
+    def id(self) -> str:
+        """The job's uuid."""
+        return str(self.row["id"])
+
+    @property
+    def kind(self) -> str:
+        """pack, pretrain, retrieval, probe or attention."""
+        return str(self.row["kind"])
+
+    @property
+    def name(self) -> str:
+        """The name its author gave it; may be empty."""
+        return str(self.row.get("name") or "")
+
+    @property
+    def state(self) -> str:
+        """The state as last seen."""
+        return str(self.row["state"])
+
+    @property
+    def final(self) -> bool:
+        """Whether the state can change no more."""
+        return self.state in FINAL
+
+    @property
+    def checkpoint(self) -> JobCheckpoint:
+        """What evaluations put into their spec: `Retrieval(checkpoint=job.checkpoint, ...)` waits for this job."""
+        return JobCheckpoint(job=UUID(self.id))
+
+    def refresh(self) -> "Job":
+        """Ask the service; an unchanged job costs an empty answer. Returns itself."""
+        headers = {"If-None-Match": self._etag} if self._etag else None
+        answer = self._connection.get(f"/jobs/{self.id}", headers=headers)
+        if answer.status_code != 304:
+            self.row = answer.json()
+            self._etag = answer.headers.get("ETag")
+        return self
+
+    def events(self, after: str = "") -> Iterator[StreamEvent]:
+        """What happens to the job, live, until its end; taken up by itself when the connection breaks."""
+        return follow(self._connection, f"/jobs/{self.id}/events/stream", last_id=after)
+
+    def history(self) -> Iterator[dict[str, Any]]:
+        """What happened so far."""
+        return pages.items(self._connection, f"/jobs/{self.id}/events")
+
+    def wait(self, timeout: float | None = None) -> Result:
+        """Its result, once it is final. Raises JobFailed, JobCancelled, WaitTimeout (the job goes on)."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self.refresh().final:
+            left = 1.0 if deadline is None else min(1.0, deadline - time.monotonic())
+            if left <= 0:
+                raise WaitTimeout(f"job {self.id} is still {self.state} after {timeout:g} s; it goes on")
+            time.sleep(left)
+        return self.checked_result()
+
+    def result(self) -> Result:
+        """The answer as it is now, partial while the job is not final."""
+        return read_result(self._connection, self._connection.get(f"/results/{self.id}").json())
+
+    def checked_result(self) -> Result:
+        """The result of a job that is final. Raises JobFailed, JobCancelled."""
+        result = self.result()
+        error = result.error or {}
+        texts = {name: str(error.get(name) or "") for name in ("detail", "hint", "log_tail")}
+        if result.state == "failed":
+            raise JobFailed(self.id, str(error.get("reason") or self.row.get("reason") or "unknown"), **texts)
+        if result.state == "cancelled":
+            row = self.row
+            raise JobCancelled(self.id, str(row.get("reason") or ""), str(row.get("detail") or ""))
+        return result
+
+    def attention(
+        self, clip: str | None = None, modality: str | None = None, map: str | None = None, limit: int | None = None
+    ) -> list[AttentionMap]:
+        """The attention maps that fit: `job.attention(clip, map="s")[0].array()`."""
+        filters = {"clip": clip, "modality": modality, "map": map}
+        rows = pages.items(self._connection, f"/results/{self.id}/attention", limit, **filters)
+        return [read_map(self._connection, row) for row in rows]
+
+    def artifacts(self) -> list[Artifact]:
+        """The files it left."""
+        found = [Artifact.model_validate(row) for row in pages.items(self._connection, f"/jobs/{self.id}/artifacts")]
+        for artifact in found:
+            artifact._connection = self._connection
+        return found
+
+    def metrics(self, names: list[str] | None = None, **options: Any) -> dict[str, Any]:
+        """Its curves, thinned by the service."""
+        body: dict[str, Any] = self._connection.get(f"/jobs/{self.id}/metrics", {"names": names, **options}).json()
+        return body
+
+    def cancel(self, *, force: bool = False) -> "Job":
+        """Ask it to save and stop; `force` skips the save. Raises IllegalMove when it is final."""
+        answer = self._connection.post(f"/jobs/{self.id}/cancel", params={"force": force or None})
+        self.row, self._etag = answer.json(), answer.headers.get("ETag")
+        return self

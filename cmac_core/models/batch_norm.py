@@ -1,0 +1,55 @@
+"""Batch normalisation over fixed groups of clips, so that results do not depend on the number of ranks."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class GroupedBatchNorm(nn.Module):
+    """Batch norm whose statistics are those of `group` clips in a row (METHOD 5, A20).
+
+    One rank with 128 clips and eight ranks with 16 are then the same method. A batch no larger than a
+    group is one group. Running statistics move once per step, by the mean over groups; with several ranks
+    `distributed.sync_running_stats` makes them the mean over ranks too, which is exact because the moving
+    average is linear. Names in the state dict are those of `nn.BatchNorm2d`.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, channels: int, group: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.group, self.eps, self.momentum = group, eps, momentum
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+        self.register_buffer("num_batches_tracked", torch.tensor(0, dtype=torch.long))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, ...) to the same shape. In train mode B is a multiple of the group, or smaller than it."""
+        if not self.training:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+        assert len(x) <= self.group or len(x) % self.group == 0, f"{len(x)} clips are no multiple of {self.group}"
+        means, variances, outputs = [], [], []
+        for clips in x.split(self.group):
+            # With momentum 1 the library leaves the group's own statistics in these two.
+            mean, variance = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
+            outputs.append(F.batch_norm(clips, mean, variance, self.weight, self.bias, True, 1.0, self.eps))
+            means.append(mean)
+            variances.append(variance)
+        self._track(torch.stack(means).mean(0), torch.stack(variances).mean(0))
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, variance: Tensor) -> None:
+        """One step of the moving averages. A non-finite step, which the trainer skips, leaves no trace."""
+        for running, now in ((self.running_mean, mean), (self.running_var, variance)):
+            running.lerp_(torch.where(now.isfinite(), now, running), self.momentum)
+        self.num_batches_tracked += 1
+
+    def extra_repr(self) -> str:
+        return f"{len(self.weight)}, group={self.group}"

@@ -1,0 +1,121 @@
+"""R(2+1)D-18: a video network whose 3-D convolutions are a spatial and then a temporal one (METHOD 3.1)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cmac_core.models.batch_norm import GroupedBatchNorm
+
+
+class SpatialConv(nn.Conv3d):
+    """A 1 x k x k convolution, run in 2-D over all frames. In channels-last memory no view copies."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
+        pad = kernel // 2
+        super().__init__(inputs, outputs, (1, kernel, kernel), (1, stride, stride), (0, pad, pad), bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) to (B, C', T, H', W')."""
+        frames = x.transpose(1, 2).flatten(0, 1)
+        y = F.conv2d(frames, self.weight.squeeze(2), None, self.stride[1:], self.padding[1:])
+        return y.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
+
+
+class TemporalConv(nn.Conv3d):
+    """A 3 x 1 x 1 convolution, run in 2-D over (time, cell)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__(inputs, outputs, (3, 1, 1), (stride, 1, 1), (1, 0, 0), bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) to (B, C', T', H, W)."""
+        y = F.conv2d(x.flatten(3), self.weight.squeeze(4), None, (self.stride[0], 1), (1, 0))
+        return y.unflatten(3, x.shape[3:])
+
+
+class Shortcut(nn.Conv3d):
+    """A 1 x 1 x 1 convolution that skips in time and space."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__(inputs, outputs, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) to (B, C', T', H', W')."""
+        step = self.stride[0]
+        kept = x[:, :, ::step, ::step, ::step]
+        frames = kept.transpose(1, 2).flatten(0, 1)
+        y = F.conv2d(frames, self.weight.squeeze(2))
+        return y.unflatten(0, (kept.shape[0], kept.shape[2])).transpose(1, 2)
+
+
+def middle_channels(inputs: int, outputs: int) -> int:
+    """Channels between the two convolutions: as many parameters as one 3 x 3 x 3 convolution would have."""
+    return 27 * inputs * outputs // (9 * inputs + 3 * outputs)
+
+
+def factored_conv(inputs: int, middle: int, outputs: int, stride: int, group: int) -> nn.Sequential:
+    """Spatial convolution, BN, ReLU, temporal convolution."""
+    return nn.Sequential(
+        SpatialConv(inputs, middle, 3, stride),
+        GroupedBatchNorm(middle, group),
+        nn.ReLU(inplace=True),
+        TemporalConv(middle, outputs, stride),
+    )
+
+
+class VideoBlock(nn.Module):
+    """Two factored convolutions with a shortcut. Both use the middle width of the block's (inputs, outputs)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, group: int) -> None:
+        super().__init__()
+        middle = middle_channels(inputs, outputs)
+        self.conv1 = nn.Sequential(
+            factored_conv(inputs, middle, outputs, stride, group),
+            GroupedBatchNorm(outputs, group),
+            nn.ReLU(inplace=True),
+        )
+        self.conv2 = nn.Sequential(
+            factored_conv(outputs, middle, outputs, 1, group),
+            GroupedBatchNorm(outputs, group),
+        )
+        self.downsample = (
+            nn.Sequential(Shortcut(inputs, outputs, stride), GroupedBatchNorm(outputs, group)) if stride != 1 else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return F.relu_(self.conv2(self.conv1(x)) + shortcut)
+
+
+class R2Plus1D18(nn.Module):
+    """torchvision's `r2plus1d_18` without its classifier: same names, same shapes, same outputs.
+
+    `width` is the first stage's; at 64 there are 31,300,125 parameters.
+    """
+
+    def __init__(self, width: int, group: int) -> None:
+        super().__init__()
+        stem = 45 * width // 64
+        self.channels = 8 * width
+        self.stem = nn.Sequential(
+            SpatialConv(3, stem, 7, 2),
+            GroupedBatchNorm(stem, group),
+            nn.ReLU(inplace=True),
+            TemporalConv(stem, width),
+            GroupedBatchNorm(width, group),
+            nn.ReLU(inplace=True),
+        )
+        self.layer1 = video_stage(width, width, 1, group)
+        self.layer2 = video_stage(width, 2 * width, 2, group)
+        self.layer3 = video_stage(2 * width, 4 * width, 2, group)
+        self.layer4 = video_stage(4 * width, 8 * width, 2, group)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Frames (B, 3, T, H, W) to the map after the last block, (B, 8 width, T', H', W')."""
+        x = self.stem(frames.contiguous(memory_format=torch.channels_last_3d))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+
+def video_stage(inputs: int, outputs: int, stride: int, group: int) -> nn.Sequential:
+    """Two blocks; the first one strides in time and space."""
+    return nn.Sequential(VideoBlock(inputs, outputs, stride, group), VideoBlock(outputs, outputs, 1, group))

@@ -1,0 +1,52 @@
+"""ResNet-9: the sound network, one residual block in each of four stages (METHOD 3.2)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cmac_core.models.batch_norm import GroupedBatchNorm
+
+
+class AudioBlock(nn.Module):
+    """Two 3 x 3 convolutions with a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, group: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = GroupedBatchNorm(outputs, group)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = GroupedBatchNorm(outputs, group)
+        self.downsample = (
+            nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), GroupedBatchNorm(outputs, group))
+            if stride != 1
+            else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        y = F.relu_(self.bn1(self.conv1(x)))
+        return F.relu_(self.bn2(self.conv2(y)) + shortcut)
+
+
+class ResNet9(nn.Module):
+    """torchvision's `ResNet(BasicBlock, [1, 1, 1, 1])` on one channel, without its classifier.
+
+    `width` is the first stage's; at 64 there are 4,899,520 parameters.
+    """
+
+    def __init__(self, width: int, group: int) -> None:
+        super().__init__()
+        self.channels = 8 * width
+        self.conv1 = nn.Conv2d(1, width, 7, 2, 3, bias=False)
+        self.bn1 = GroupedBatchNorm(width, group)
+        self.layer1 = nn.Sequential(AudioBlock(width, width, 1, group))
+        self.layer2 = nn.Sequential(AudioBlock(width, 2 * width, 2, group))
+        self.layer3 = nn.Sequential(AudioBlock(2 * width, 4 * width, 2, group))
+        self.layer4 = nn.Sequential(AudioBlock(4 * width, 8 * width, 2, group))
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        """Log-mel pictures (B, 1, F, T) to the map after the last block, (B, 8 width, F', T')."""
+        x = spectrogram.contiguous(memory_format=torch.channels_last)
+        x = F.relu_(self.bn1(self.conv1(x)))
+        x = F.max_pool2d(x, 3, 2, 1)
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))

@@ -1,0 +1,107 @@
+"""A probe of frozen features: l2 chosen on training videos alone, then one fit, then one vote a video (METHOD 7.3)."""
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cmac_core.evaluation.logistic_regression import Classifier, fit
+
+
+# Shape suffixes: V videos, n clips a video, D features, C classes.
+class Probed(NamedTuple):
+    """What a probe says of the test videos, and how it was regularized."""
+
+    predicted_V: Tensor  # int64
+    log_probabilities_VC: Tensor  # of the softmax averaged over a video's clips
+    l2: float
+    inner_accuracy: dict[float, float]  # of each candidate, over the inner folds
+
+
+def probe(
+    train_VnD: Tensor,
+    labels_V: Tensor,
+    test_VnD: Tensor,
+    classes: int,
+    *,
+    groups: Sequence[Hashable],
+    candidates: Sequence[float],
+    inner_folds: int,
+    seed: int,
+) -> Probed:
+    """Choose l2 on the training videos, fit on all of them, and classify the test videos."""
+    folds_V = inner_division(groups, labels_V.tolist(), inner_folds, seed)
+    accuracy, l2 = choose_l2(train_VnD, labels_V, classes, folds_V, candidates)
+    votes_VC = vote(fit_videos(train_VnD, labels_V, classes, l2), test_VnD)
+    return Probed(votes_VC.argmax(1), votes_VC, l2, accuracy)
+
+
+def inner_division(groups: Sequence[Hashable], labels: Sequence[int], folds: int, seed: int) -> np.ndarray:
+    """An inner fold for each training video. Groups stay together; classes are spread, as far as groups allow.
+
+    With fewer groups than folds there is a fold a group. Raises ValueError for a single group.
+    """
+    members: dict[Hashable, list[int]] = {}
+    for video, group in enumerate(groups):
+        members.setdefault(group, []).append(video)
+    folds = min(folds, len(members))
+    if folds < 2:
+        raise ValueError("all training clips are of one group, so no l2 can be chosen without splitting it")
+    order = np.random.default_rng(seed).permutation(len(members))
+    shuffled = [list(members.values())[i] for i in order]
+    # Dealt out class by class like cards, so that each fold sees each class.
+    shuffled.sort(key=lambda videos: Counter(labels[v] for v in videos).most_common(1)[0][0])
+    division = np.empty(len(labels), dtype=np.int64)
+    for i, videos in enumerate(shuffled):
+        division[videos] = i % folds
+    return division
+
+
+def choose_l2(
+    rows_VnD: Tensor, labels_V: Tensor, classes: int, folds_V: np.ndarray, candidates: Sequence[float]
+) -> tuple[dict[float, float], float]:
+    """Accuracy of each candidate over the inner folds, and the best; of equals the more likely one."""
+    hits = dict.fromkeys(sorted(candidates, reverse=True), 0)
+    likelihood = dict.fromkeys(hits, 0.0)
+    for fold in np.unique(folds_V):
+        held_V = torch.from_numpy(folds_V == fold).to(rows_VnD.device)
+        held_labels_V, classifier = labels_V[held_V], None
+        for l2 in hits:  # from stiff to loose, each starting where the last one ended
+            classifier = fit_videos(rows_VnD[~held_V], labels_V[~held_V], classes, l2, classifier)
+            votes_VC = vote(classifier, rows_VnD[held_V])
+            hits[l2] += int((votes_VC.argmax(1) == held_labels_V).sum())
+            likelihood[l2] += float(votes_VC.gather(1, held_labels_V[:, None]).sum())
+    best = max(hits, key=lambda l2: (hits[l2], likelihood[l2]))
+    return {l2: hit / len(labels_V) for l2, hit in hits.items()}, best
+
+
+def fit_videos(
+    rows_VnD: Tensor, labels_V: Tensor, classes: int, l2: float, start: Classifier | None = None
+) -> Classifier:
+    """One row for each clip, each with its video's label."""
+    clips = rows_VnD.shape[1]
+    return fit(rows_VnD.flatten(0, 1), labels_V.repeat_interleave(clips), classes, l2, start)
+
+
+def vote(classifier: Classifier, rows_VnD: Tensor) -> Tensor:
+    """Log of the softmax averaged over the clips of each video, (V, C)."""
+    log_VnC = classifier.log_probabilities(rows_VnD.flatten(0, 1)).unflatten(0, rows_VnD.shape[:2])
+    return torch.logsumexp(log_VnC, 1) - np.log(rows_VnD.shape[1])
+
+
+def chance_accuracy(train: Sequence[str], test: Sequence[str]) -> float:
+    """Of who always names the most frequent training class, drawn among equals: 1 / classes when balanced."""
+    counts = Counter(train)
+    most = [label for label, n in counts.items() if n == max(counts.values())]
+    return sum(label in most for label in test) / len(most) / len(test)
+
+
+def confusion(truth: Sequence[str], predicted: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """(C, C) counts: rows are the truth, columns what was predicted."""
+    row = {label: i for i, label in enumerate(classes)}
+    table = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    np.add.at(table, ([row[t] for t in truth], [row[p] for p in predicted]), 1)
+    return table

@@ -1,0 +1,57 @@
+"""The mark in the environment of every process of an attempt: it is found by it whatever became of its parents."""
+
+import os
+from typing import NamedTuple, Self
+from uuid import UUID
+
+from worker.processes import PROC, entry_of, pids
+
+VARIABLE = "CMAC_MARK"
+
+
+class Mark(NamedTuple):
+    """Whose process this is. Loops and supervisors touch those of their own installation and node alone."""
+
+    installation: str
+    node: str
+    attempt: UUID
+    epoch: int
+    part: int
+
+    def __str__(self) -> str:
+        return "/".join(map(str, self))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError for anything but INSTALLATION/NODE/ATTEMPT/EPOCH/PART."""
+        installation, node, attempt, epoch, part = text.split("/")
+        return cls(installation, node, UUID(attempt), int(epoch), int(part))
+
+
+def marked(installation: str, node: str) -> dict[int, Mark]:
+    """The living processes of this installation and node that carry a mark, this process excepted."""
+    found = {}
+    for pid in pids():
+        mark = mark_of(pid)
+        if mark is not None and pid != os.getpid() and (mark.installation, mark.node) == (installation, node):
+            found[pid] = mark
+    return found
+
+
+def carrying(mark: Mark) -> list[int]:
+    """The living processes of one part of an attempt, this process excepted."""
+    return [pid for pid, other in marked(mark.installation, mark.node).items() if other == mark]
+
+
+def mark_of(pid: int) -> Mark | None:
+    """The mark of a process; None without one, when it has ended, or when it is somebody else's."""
+    try:
+        environment = (PROC / str(pid) / "environ").read_bytes()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+    prefix = f"{VARIABLE}=".encode()
+    values = [entry[len(prefix) :] for entry in environment.split(b"\0") if entry.startswith(prefix)]
+    try:
+        return Mark.parse(values[0].decode()) if values and entry_of(pid) else None
+    except ValueError:
+        return None  # somebody else's variable of the same name

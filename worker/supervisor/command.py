@@ -1,0 +1,41 @@
+"""The command that runs a job's core, and the little that its processes may see of our environment."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from worker import marks
+from worker.marks import Mark
+
+# The core reads no settings. What is not here does not reach it: no database, no broker, no key of anyone.
+PASSED_ON = {
+    "HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "PYTHONPATH", "SHELL", "TMPDIR", "TZ", "USER",
+    "VIRTUAL_ENV", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "GLOO_SOCKET_IFNAME",
+}  # fmt: skip
+PASSED_ON_PREFIXES = ("LC_", "NCCL_")
+
+
+def command(kind: str, ranks: int, spec: Path, folder: Path) -> list[str]:
+    """How the core starts. A pretraining always goes through torchrun; what has one rank saves its seconds."""
+    core = ["-m", "cmac_core", str(spec), "--run-dir", str(folder)]
+    if kind != "pretrain" and ranks == 1:
+        return [sys.executable, *core]
+    # --max-restarts=0: we count restarts, in the database.
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "--max-restarts=0"]
+    return [sys.executable, *torchrun, *core]
+
+
+def environment(mark: Mark, threads: int, gpus: Sequence[str], outer: Mapping[str, str]) -> dict[str, str]:
+    """The child's environment. GPUs by UUID: the order of their numbers differs from tool to tool."""
+    passed = {k: v for k, v in outer.items() if k in PASSED_ON or k.startswith(PASSED_ON_PREFIXES)}
+    return passed | {
+        marks.VARIABLE: str(mark),
+        "CUDA_VISIBLE_DEVICES": ",".join(gpus),  # empty hides them all: a CPU slot is no leave to take a GPU
+        "OMP_NUM_THREADS": str(threads),
+        "PYTHONUNBUFFERED": "1",  # log.txt is read while it grows
+    }
+
+
+def threads_per_rank(ranks: int, devices: int, slots: int, cores: int) -> int:
+    """Cores of the leased devices (each has its share of the machine's), divided among the ranks, at least one."""
+    return max(1, cores * devices // max(1, slots) // ranks)

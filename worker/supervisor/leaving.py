@@ -1,0 +1,53 @@
+"""How a run is asked to save and leave, and made to when it does not."""
+
+import os
+import signal
+import subprocess
+from math import inf
+from pathlib import Path
+
+from worker.marks import Mark, carrying, mark_of
+from worker.processes import descendants, kill_all, send
+
+RANK_FILES = "rank-*.pid"
+
+
+class Leaving:
+    """SIGUSR1 to the ranks; at the deadline SIGTERM to the child; `patience` seconds later SIGKILL to all."""
+
+    def __init__(self, child: "subprocess.Popen[bytes]", folder: Path, mark: Mark, patience: float = 10.0) -> None:
+        self.child, self.folder, self.mark, self.patience = child, folder, mark, patience
+        self.deadline = inf
+        self._asked: set[int] = set()
+        self._told = False
+
+    @property
+    def begun(self) -> bool:
+        return self.deadline < inf
+
+    def by(self, deadline: float) -> None:
+        """Begin, or hurry: a later wish never gives more time than an earlier one."""
+        self.deadline = min(self.deadline, deadline)
+
+    def step(self, now: float) -> None:
+        """Do what is due. Called again and again: the loop must go on, heartbeats are due while a run saves."""
+        if not self.begun:
+            return
+        self._ask()
+        if now > self.deadline and not self._told:
+            self._told = True
+            self.child.terminate()
+        if now > self.deadline + self.patience:
+            self.kill()
+
+    def kill(self) -> bool:
+        """End every process of the attempt; False when one cannot be ended."""
+        return kill_all(lambda: sorted({*carrying(self.mark), *descendants(os.getpid())}))
+
+    def _ask(self) -> None:
+        """Ranks alone: SIGUSR1 would kill torchrun. A rank writes its file once its handler is in place."""
+        for file in self.folder.glob(RANK_FILES):
+            text = file.read_text().strip()
+            if text.isdecimal() and (pid := int(text)) not in self._asked and mark_of(pid) == self.mark:
+                self._asked.add(pid)
+                send(pid, signal.SIGUSR1)

@@ -1,0 +1,84 @@
+"""The connection: one engine a process, one session maker, and a retry for what two transactions did to each other."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeVar
+
+import psycopg.errors
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session, sessionmaker
+
+from store import embedded
+from store.settings import settings
+
+T = TypeVar("T")
+
+TRIES = 3  # of a transaction that met a deadlock or a serialization error
+
+
+def url() -> str:
+    """Address for SQLAlchemy: CMAC_DATABASE_URL with the psycopg driver, else the embedded database's."""
+    address = settings().database_url or embedded.database_url(settings())
+    return make_url(address).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+
+
+def dsn() -> str:
+    """The same for psycopg itself (LISTEN, async streams)."""
+    return make_url(url()).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+@cache
+def engine() -> Engine:
+    """This process's engine, made at the first call. A supervisor uses one connection of its pool."""
+    return create_engine(
+        url(),
+        pool_pre_ping=True,
+        pool_size=5,
+        max_overflow=35,  # as many as an API has request threads
+        pool_recycle=1800,
+        connect_args={"connect_timeout": 5, "application_name": "cmac-lab", "keepalives_idle": 30},
+    )
+
+
+class LateSession(Session):
+    """A session that finds the engine when it needs it: importing this module connects to nothing."""
+
+    def get_bind(self, *args: Any, **kwargs: Any) -> Any:
+        return self.bind if self.bind is not None else engine()
+
+
+sessions: sessionmaker[Session] = sessionmaker(class_=LateSession, expire_on_commit=False)
+
+
+def transact(work: Callable[[Session], T]) -> T:
+    """Run `work` in a transaction of its own; a deadlock or serialization error is tried again, 3 times in all."""
+    for tries_left in reversed(range(TRIES)):
+        try:
+            with sessions.begin() as session:
+                return work(session)
+        except DBAPIError as error:
+            if not (tries_left and was_collision(error)):
+                raise
+    raise AssertionError("unreachable")
+
+
+def was_collision(error: DBAPIError) -> bool:
+    """Whether two transactions met, so that the same work may succeed a moment later."""
+    return isinstance(error.orig, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure)
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether an error means that the database cannot be reached now (restart, network), not that work is wrong."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, psycopg.OperationalError)
+    lost = isinstance(error.orig, psycopg.OperationalError) and not was_collision(error)
+    return error.connection_invalidated or lost
+
+
+def forget() -> None:
+    """Close this process's connections and read the settings anew at the next use (tests, after a fork)."""
+    if engine.cache_info().currsize:
+        engine().dispose()
+    engine.cache_clear()

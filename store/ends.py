@@ -1,0 +1,120 @@
+"""How attempts end: every reason, where the job goes for it, and which budget pays (QUEUE 8)."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+from cmac_core.events import LEFT, Ended
+from store.states import JobState, StopFor
+
+
+class Reason(StrEnum):
+    ok = "ok"
+    cancelled = "cancelled"
+    paused = "paused"
+    preempted = "preempted"
+    drained = "drained"
+    user_error = "user_error"
+    oom = "oom"
+    data_error = "data_error"
+    diverged = "diverged"
+    walltime = "walltime"
+    bad_spec = "bad_spec"
+    hung = "hung"
+    supervisor_lost = "supervisor_lost"
+    worker_lost = "worker_lost"
+    node_rebooted = "node_rebooted"
+    self_fenced = "self_fenced"
+    disk_full = "disk_full"
+    node_fault = "node_fault"
+    launch_rejected = "launch_rejected"
+    gang_timeout = "gang_timeout"
+
+
+class Budget(StrEnum):
+    none = "none"
+    user = "user"  # max_restarts of the spec
+    infra = "infra"  # five without a new checkpoint between
+    launch = "launch"  # never stepped: waits a little longer each time
+
+
+class End(NamedTuple):
+    to: JobState
+    budget: Budget = Budget.none
+
+
+_J = JobState
+ENDS: Mapping[Reason, End] = {
+    Reason.ok: End(_J.succeeded),
+    Reason.cancelled: End(_J.cancelled),
+    Reason.paused: End(_J.paused),
+    Reason.preempted: End(_J.queued),
+    Reason.drained: End(_J.queued),
+    Reason.user_error: End(_J.queued, Budget.user),
+    Reason.oom: End(_J.failed),
+    Reason.data_error: End(_J.failed),
+    Reason.diverged: End(_J.failed),
+    Reason.walltime: End(_J.failed),
+    Reason.bad_spec: End(_J.failed),
+    Reason.hung: End(_J.queued, Budget.infra),
+    Reason.supervisor_lost: End(_J.queued, Budget.infra),
+    Reason.worker_lost: End(_J.queued, Budget.infra),
+    Reason.node_rebooted: End(_J.queued, Budget.infra),
+    Reason.self_fenced: End(_J.queued, Budget.infra),
+    Reason.disk_full: End(_J.queued, Budget.infra),
+    Reason.node_fault: End(_J.queued, Budget.infra),
+    Reason.launch_rejected: End(_J.queued, Budget.launch),
+    Reason.gang_timeout: End(_J.queued, Budget.launch),
+}
+
+NO_PROGRESS = "no_progress"  # reason of a job (no attempt has it)
+DEPENDENCY_FAILED = "dependency_failed"
+INFRA_ENDS = 5  # without a new checkpoint between
+BACKOFF_S, LONGEST_BACKOFF_S = 10.0, 600.0
+
+STOPPED: Mapping[StopFor, Reason] = {
+    StopFor.cancel: Reason.cancelled,
+    StopFor.pause: Reason.paused,
+    StopFor.preempt: Reason.preempted,
+    StopFor.drain: Reason.drained,
+}
+
+
+class Verdict(NamedTuple):
+    reason: Reason
+    detail: str = ""
+    hint: str = ""
+
+
+def judge(ended: Ended | None, exit_code: int | None, stop_for: StopFor | None, started: bool = True) -> Verdict:
+    """Why a run is over: the core's last word is the truth, the exit code confirms it.
+
+    `ended` is the last Ended line (None: there was none), `exit_code` of the child (torchrun says 1 for any
+    rank that failed; None: it was gone when somebody looked), `stop_for` what it had been asked to leave for,
+    `started` whether there was a Started line.
+    """
+    if ended is not None:
+        return _by_its_word(ended, stop_for)
+    if stop_for is not None:
+        return Verdict(STOPPED[stop_for], "It did not save in time and was ended.")
+    if exit_code == LEFT:
+        return Verdict(Reason.drained)
+    if started and exit_code != 0:
+        # An error of its own it would have told: a process that goes without a word was killed.
+        return Verdict(Reason.supervisor_lost, f"A process of the run was killed (exit code {exit_code}).")
+    hint = "Look at the end of its log."
+    return Verdict(Reason.user_error, f"The run ended with exit code {exit_code} and without a last word.", hint)
+
+
+def _by_its_word(ended: Ended, stop_for: StopFor | None) -> Verdict:
+    if ended.outcome == "finished":
+        return Verdict(Reason.ok)
+    if ended.outcome == "left":
+        # Unasked (a container's SIGTERM) it is a drain: saved, and goes on later.
+        return Verdict(STOPPED[stop_for] if stop_for else Reason.drained)
+    return Verdict(Reason(ended.reason or Reason.user_error), ended.detail, ended.hint)
+
+
+def backoff_s(times: int) -> float:
+    """Seconds to wait before restart number `times` + 1: 10 * 2^times, at most 10 min."""
+    return min(BACKOFF_S * 2.0**times, LONGEST_BACKOFF_S)

@@ -1,0 +1,135 @@
+"""Who may do what: users, roles, and API keys of which only a hash is kept (API 9)."""
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from store.errors import Forbidden, NotFound, Unauthenticated
+from store.tables import ApiKey, Project, User
+
+DEFAULT_PROJECT = "default"
+TOKEN = re.compile(r"cmac_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+
+
+class Role(StrEnum):
+    """Each may what the ones before it may."""
+
+    viewer = "viewer"
+    submitter = "submitter"
+    operator = "operator"
+    admin = "admin"
+
+    def includes(self, needed: "Role") -> bool:
+        order = list(Role)
+        return order.index(self) >= order.index(needed)
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who asks. `project` None: all of them."""
+
+    user: str
+    role: Role
+    project: str | None = None
+    key: str = ""  # the key's prefix: what idempotency keys and limits belong to
+
+    def require(self, needed: Role) -> None:
+        """Raises Forbidden when the role does not include `needed`."""
+        if not self.role.includes(needed):
+            raise Forbidden(f"this needs the role {needed}; yours is {self.role}", needs_role=str(needed))
+
+    def sees(self, project: str) -> bool:
+        return self.project is None or self.project == project
+
+
+SYSTEM = Principal("system", Role.admin)  # the loops
+
+
+def authenticate(session: Session, token: str) -> Principal:
+    """The principal of a key. Raises Unauthenticated without saying what is wrong with it."""
+    match = TOKEN.fullmatch(token)
+    prefix, secret = match.groups() if match else ("", "")
+    row = session.execute(
+        select(ApiKey, User.role)
+        .join(User, User.name == ApiKey.user)
+        .where(ApiKey.prefix == prefix, ApiKey.revoked_at.is_(None), ~User.disabled)
+        .where(func.coalesce(ApiKey.expires_at > func.now(), True))
+    ).first()
+    # Compared also when there is no such key, so that both take the same time.
+    known = row[0].secret_sha256 if row else _sha256("")
+    if not hmac.compare_digest(known, _sha256(secret)) or row is None:
+        raise Unauthenticated
+    key, users_role = row
+    _touch(session, key)
+    narrower = min(Role(key.role), Role(users_role), key=list(Role).index)
+    return Principal(key.user, narrower, key.project, key.prefix)
+
+
+def _touch(session: Session, key: ApiKey) -> None:
+    # Once a minute is enough, and SKIP LOCKED keeps two requests of one key from waiting for each other.
+    stale = (
+        select(ApiKey.id)
+        .where(ApiKey.id == key.id)
+        .where(func.coalesce(ApiKey.last_used_at < func.now() - timedelta(minutes=1), True))
+        .with_for_update(skip_locked=True)
+    )
+    session.execute(update(ApiKey).where(ApiKey.id.in_(stale)).values(last_used_at=func.now()))
+
+
+def create_key(
+    session: Session, user: str, name: str, role: Role, project: str | None = None, days: float | None = None
+) -> tuple[ApiKey, str]:
+    """A new key and its token, which is shown this once. Makes the user when missing."""
+    session.execute(insert(User).values(name=user, role=str(role)).on_conflict_do_nothing())
+    prefix, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    key = ApiKey(user=user, name=name, prefix=prefix, secret_sha256=_sha256(secret), role=str(role), project=project)
+    if days is not None:
+        key.expires_at = session.scalar(select(func.now() + timedelta(days=days)))
+    session.add(key)
+    session.flush()
+    return key, f"cmac_{prefix}_{secret}"
+
+
+def revoke_key(session: Session, prefix: str) -> None:
+    """Raises NotFound."""
+    revoked = update(ApiKey).where(ApiKey.prefix == prefix, ApiKey.revoked_at.is_(None)).values(revoked_at=func.now())
+    if session.scalar(revoked.returning(ApiKey.id)) is None:
+        raise NotFound(f"no live key {prefix}")
+
+
+def list_keys(session: Session, user: str | None = None) -> list[ApiKey]:
+    """Keys of a user, or all, newest first."""
+    query = select(ApiKey).order_by(ApiKey.created_at.desc())
+    return list(session.scalars(query.where(ApiKey.user == user) if user else query))
+
+
+def bootstrap(session: Session) -> str | None:
+    """First start: the default project, and an admin key if there is none at all. The token, or None."""
+    session.execute(insert(Project).values(name=DEFAULT_PROJECT).on_conflict_do_nothing())
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtext("cmac bootstrap"))))
+    if session.scalar(select(func.count()).select_from(ApiKey)):
+        return None
+    return create_key(session, "admin", "first key", Role.admin)[1]
+
+
+def keep_admin_key(home: Path, token: str) -> Path:
+    """Write the first key where the command line looks for it, readable by its owner alone."""
+    file = home / "admin.key"
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+        out.write(token + "\n")
+    file.chmod(0o600)
+    return file
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

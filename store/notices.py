@@ -1,0 +1,48 @@
+"""NOTIFY and LISTEN: they only wake, so a lost one costs time and nothing else."""
+
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import psycopg
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from store import database
+
+QUEUE = "cmac_queue"  # something may be placed now; no payload
+JOBS = "cmac_jobs"  # payload: id of the job that changed (state, progress, waiting, metrics)
+
+
+class Notice(NamedTuple):
+    channel: str
+    payload: str
+
+
+def notify(session: Session, channel: str, payload: str = "") -> None:
+    """Wake listeners when this transaction commits."""
+    session.execute(select(func.pg_notify(channel, payload)))
+
+
+class Listener:
+    """A connection of its own that listens. Sync: for loops; the api's streams use psycopg's async one on `dsn()`."""
+
+    def __init__(self, *channels: str) -> None:
+        self._connection = psycopg.connect(database.dsn(), autocommit=True, connect_timeout=5)
+        for channel in channels:
+            self._connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
+
+    def wait(self, timeout_s: float) -> list[Notice]:
+        """What arrived within the time; at once when something is there. Raises psycopg.OperationalError when cut."""
+        notices = self._connection.notifies(timeout=timeout_s, stop_after=1)
+        return [Notice(notice.channel, notice.payload) for notice in notices]
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,567 @@
+"""The tables. What may be done to them stands in the other modules; only migrations change them."""
+
+import uuid
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Double,
+    Enum,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from store.states import (
+    FINAL,
+    LIVE_PARTS,
+    AttemptState,
+    CheckpointState,
+    DatasetState,
+    Desired,
+    DeviceKind,
+    DeviceState,
+    EdgeKind,
+    JobState,
+    NodeState,
+    PartState,
+    StopFor,
+)
+
+JSON = dict[str, Any]
+
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+LIVE_PART = f"state in ({', '.join(repr(state.value) for state in LIVE_PARTS)})"
+
+
+def _enum(kind: type[StrEnum]) -> Enum:
+    # Native enums break the second upgrade (CREATE TYPE exists); text with a CHECK does not.
+    return Enum(
+        kind, native_enum=False, length=16, create_constraint=True, values_callable=lambda e: [m.value for m in e]
+    )
+
+
+class Table(DeclarativeBase):
+    """Base: naming convention, time zones, enums as text, JSON as jsonb."""
+
+    metadata = MetaData(naming_convention=NAMES)
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        str: Text(),
+        int: BigInteger(),
+        float: Double(),
+        datetime: DateTime(timezone=True),
+        JSON: JSONB(none_as_null=True),
+        dict[str, str]: JSONB(none_as_null=True),
+        **{
+            kind: _enum(kind)
+            for kind in (
+                JobState,
+                AttemptState,
+                PartState,
+                Desired,
+                StopFor,
+                EdgeKind,
+                NodeState,
+                DeviceKind,
+                DeviceState,
+                CheckpointState,
+                DatasetState,
+            )
+        },
+    }
+
+
+def _id() -> Mapped[uuid.UUID]:
+    return mapped_column(primary_key=True, default=uuid.uuid4)
+
+
+def _now() -> Mapped[datetime]:
+    return mapped_column(server_default=func.now())
+
+
+class User(Table):
+    """A person, or a service that has keys."""
+
+    __tablename__ = "users"
+    id: Mapped[uuid.UUID] = _id()
+    name: Mapped[str] = mapped_column(unique=True)
+    role: Mapped[str] = mapped_column(server_default="viewer")  # for the whole lab; a key may be narrower
+    disabled: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_at: Mapped[datetime] = _now()
+
+
+class Project(Table):
+    """What jobs and datasets belong to."""
+
+    __tablename__ = "projects"
+    id: Mapped[uuid.UUID] = _id()
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = _now()
+
+
+class ApiKey(Table):
+    """A key `cmac_<prefix>_<secret>`; only the secret's sha256 is kept."""
+
+    __tablename__ = "api_keys"
+    id: Mapped[uuid.UUID] = _id()
+    user: Mapped[str] = mapped_column(ForeignKey("users.name", onupdate="CASCADE"))
+    name: Mapped[str]
+    prefix: Mapped[str] = mapped_column(unique=True)
+    secret_sha256: Mapped[str]
+    role: Mapped[str]
+    project: Mapped[str | None] = mapped_column(ForeignKey("projects.name", onupdate="CASCADE"))  # null: every one
+    created_at: Mapped[datetime] = _now()
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    __table_args__ = (
+        CheckConstraint("role in ('viewer', 'submitter', 'operator', 'admin')", name="role"),
+        Index(None, "user"),
+    )
+
+
+class Audit(Table):
+    """Who wrote what, when. Append only."""
+
+    __tablename__ = "audit"
+    id: Mapped[uuid.UUID] = _id()
+    at: Mapped[datetime] = _now()
+    principal: Mapped[str]
+    action: Mapped[str]
+    target: Mapped[str]
+    before: Mapped[JSON | None]
+    after: Mapped[JSON | None]
+    ip: Mapped[str | None]
+    request_id: Mapped[str | None]
+    __table_args__ = (Index(None, "at"), Index(None, "target"))
+
+
+class Root(Table):
+    """A named folder below which media may be read."""
+
+    __tablename__ = "roots"
+    id: Mapped[uuid.UUID] = _id()
+    name: Mapped[str] = mapped_column(unique=True)
+    path: Mapped[str]
+    created_by: Mapped[str]
+    created_at: Mapped[datetime] = _now()
+
+
+class Job(Table):
+    """One spec, one life. `state` is changed by `store.jobs.move` alone."""
+
+    __tablename__ = "jobs"
+    id: Mapped[uuid.UUID] = _id()
+    project: Mapped[str] = mapped_column(ForeignKey("projects.name", onupdate="CASCADE"))
+    owner: Mapped[str] = mapped_column(ForeignKey("users.name", onupdate="CASCADE"))
+    name: Mapped[str] = mapped_column(server_default="")
+    kind: Mapped[str]
+    spec: Mapped[JSON]  # as validated at submit, presets expanded, names resolved; never changed
+    spec_sha256: Mapped[str]
+    state: Mapped[JobState]
+    reason: Mapped[str | None]
+    detail: Mapped[str | None]
+    hint: Mapped[str | None]
+    log_tail: Mapped[str | None]
+    stop_for: Mapped[StopFor | None]
+    ended_by: Mapped[str | None]  # who asked for the cancel
+    priority: Mapped[int]  # rank of the tier: 0 is urgent
+    labels: Mapped[dict[str, str]] = mapped_column(server_default=text("'{}'::jsonb"))
+    gpus: Mapped[int] = mapped_column(server_default="0")
+    cpu_slots: Mapped[int] = mapped_column(server_default="0")
+    max_restarts: Mapped[int] = mapped_column(server_default="2")
+    grace_s: Mapped[float] = mapped_column(server_default="120")
+    not_before: Mapped[datetime | None]
+    submitted_at: Mapped[datetime] = _now()
+    started_at: Mapped[datetime | None]  # of the first running attempt
+    ended_at: Mapped[datetime | None]
+    updated_at: Mapped[datetime] = _now()
+    epoch: Mapped[int] = mapped_column(server_default="0")  # fencing number: + 1 at every placement
+    event_seq: Mapped[int] = mapped_column(server_default="0")
+    version: Mapped[int] = mapped_column(server_default="1")  # rises with the row (If-Match)
+    live: Mapped[int] = mapped_column(server_default="0")  # rises with progress and the waiting text
+    user_restarts: Mapped[int] = mapped_column(server_default="0")
+    infra_restarts: Mapped[int] = mapped_column(server_default="0")
+    infra_without_progress: Mapped[int] = mapped_column(server_default="0")
+    rejections: Mapped[int] = mapped_column(server_default="0")  # launches refused in a row
+    resume_checkpoint: Mapped[uuid.UUID | None] = mapped_column(
+        ForeignKey("checkpoints.id", use_alter=True, ondelete="SET NULL")
+    )
+    waiting: Mapped[JSON | None]  # code, text, expected_start
+    progress: Mapped[JSON | None]  # phase, step, of, rate, unit, eta_s of the newest attempt
+    retry_of: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("jobs.id"))
+    dataset_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("datasets.id", use_alter=True))
+    checkpoint_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("checkpoints.id", use_alter=True))
+    checkpoint_job: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("jobs.id"))
+    git_sha: Mapped[str | None]
+    lock_sha256: Mapped[str | None]
+    seed: Mapped[int] = mapped_column(server_default="0")
+    __table_args__ = (
+        # NULLS DISTINCT is right here: any number of jobs are no retry.
+        Index(
+            "uq_jobs_retry_of",
+            "retry_of",
+            unique=True,
+            postgresql_where=text("state not in ('succeeded', 'failed', 'cancelled')"),
+        ),
+        Index("ix_jobs_queued", "priority", "submitted_at", "id", postgresql_where=text("state = 'queued'")),
+        Index(
+            "ix_jobs_unfinished",
+            "state",
+            postgresql_where=text(f"state not in ({', '.join(repr(s.value) for s in sorted(FINAL))})"),
+        ),
+        Index(None, "submitted_at", "id"),
+        Index(None, "project", "submitted_at", "id"),
+        Index(None, "spec_sha256"),
+        Index(None, "dataset_id"),
+        Index(None, "checkpoint_id"),
+        Index(None, "checkpoint_job"),
+        Index(None, "labels", postgresql_using="gin"),
+    )
+
+
+class JobEdge(Table):
+    """`child` waits for `parent`. Born with the child, so no cycle can form."""
+
+    __tablename__ = "job_edges"
+    child: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    parent: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    kind: Mapped[EdgeKind]
+    __table_args__ = (Index(None, "parent"),)
+
+
+class Attempt(Table):
+    """One try at running a job."""
+
+    __tablename__ = "attempts"
+    id: Mapped[uuid.UUID] = _id()
+    job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    epoch: Mapped[int]
+    state: Mapped[AttemptState] = mapped_column(default=AttemptState.dispatched)
+    reason: Mapped[str | None]
+    detail: Mapped[str | None]
+    hint: Mapped[str | None]
+    exit_code: Mapped[int | None]
+    desired: Mapped[Desired] = mapped_column(default=Desired.run)
+    stop_for: Mapped[StopFor | None]
+    stop_deadline: Mapped[datetime | None]
+    go_at: Mapped[datetime | None]
+    rdzv_endpoint: Mapped[str | None]
+    inputs: Mapped[JSON | None]  # key -> {id, path, sha256}, as given to this attempt
+    resume_step: Mapped[int | None]
+    progress: Mapped[JSON | None]
+    ended: Mapped[JSON | None]  # the Ended event, when the core wrote one
+    versions: Mapped[JSON | None]  # of Started
+    world_size: Mapped[int | None]
+    replacements: Mapped[int] = mapped_column(server_default="0")  # clips that had to be replaced
+    created_at: Mapped[datetime] = _now()
+    running_at: Mapped[datetime | None]
+    exited_at: Mapped[datetime | None]
+    __table_args__ = (
+        UniqueConstraint("job_id", "epoch"),
+        Index("uq_attempts_live", "job_id", unique=True, postgresql_where=text("state <> 'exited'")),
+    )
+
+
+class Part(Table):
+    """One machine's share of an attempt. The fence: every write of a supervisor begins with this row."""
+
+    __tablename__ = "attempt_parts"
+    attempt_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("attempts.id", ondelete="CASCADE"), primary_key=True)
+    part: Mapped[int] = mapped_column(primary_key=True, default=0)
+    epoch: Mapped[int]
+    node_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("nodes.id"))
+    state: Mapped[PartState] = mapped_column(default=PartState.dispatched)
+    sends: Mapped[int] = mapped_column(server_default="1")
+    dispatched_at: Mapped[datetime] = _now()  # of the newest send
+    claimed_at: Mapped[datetime | None]
+    ready_at: Mapped[datetime | None]
+    pid: Mapped[int | None]
+    pid_start: Mapped[int | None]  # start of the process in clock ticks since boot
+    pid_ns: Mapped[int | None]  # inode of its pid namespace
+    boot_id: Mapped[str | None]
+    heartbeat_at: Mapped[datetime | None]
+    events_offset: Mapped[int] = mapped_column(server_default="0")
+    exit_code: Mapped[int | None]
+    attempt: Mapped[Attempt] = relationship(lazy="raise", viewonly=True)
+    __table_args__ = (
+        Index("ix_attempt_parts_live", "node_id", postgresql_where=text(LIVE_PART)),
+        CheckConstraint("events_offset >= 0", name="offset"),
+    )
+
+
+class Node(Table):
+    """A machine with a worker."""
+
+    __tablename__ = "nodes"
+    id: Mapped[uuid.UUID] = _id()
+    name: Mapped[str] = mapped_column(unique=True)
+    state: Mapped[NodeState] = mapped_column(default=NodeState.ready)
+    reason: Mapped[str | None]
+    labels: Mapped[dict[str, str]] = mapped_column(server_default=text("'{}'::jsonb"))
+    boot_id: Mapped[str | None]
+    storage_id: Mapped[str | None]
+    cpus: Mapped[int]
+    memory_mb: Mapped[int]
+    address: Mapped[str | None]
+    versions: Mapped[JSON | None]
+    unclaimed: Mapped[int] = mapped_column(server_default="0")  # launches in a row that nobody took up
+    heartbeat_at: Mapped[datetime] = _now()
+    created_at: Mapped[datetime] = _now()
+
+
+class Device(Table):
+    """A whole GPU or a CPU slot."""
+
+    __tablename__ = "gpus"
+    id: Mapped[uuid.UUID] = _id()
+    node_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("nodes.id", ondelete="CASCADE"))
+    kind: Mapped[DeviceKind]
+    index: Mapped[int]
+    uuid: Mapped[str | None]
+    model: Mapped[str | None]
+    memory_mb: Mapped[int | None]
+    weight: Mapped[float] = mapped_column(server_default="1")
+    state: Mapped[DeviceState] = mapped_column(default=DeviceState.ok)
+    foreign: Mapped[JSON | None]  # pids and memory_mb that are not ours
+    health: Mapped[JSON | None]
+    __table_args__ = (
+        UniqueConstraint("node_id", "kind", "index"),
+        Index("uq_gpus_uuid", "uuid", unique=True, postgresql_where=text("kind = 'gpu'")),
+    )
+
+
+class DeviceLease(Table):
+    """Who holds a device. The database itself refuses a second live lease of one."""
+
+    __tablename__ = "gpu_leases"
+    id: Mapped[uuid.UUID] = _id()
+    gpu_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("gpus.id"))
+    attempt_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("attempts.id"))
+    part: Mapped[int] = mapped_column(default=0)
+    epoch: Mapped[int]
+    owner: Mapped[str]
+    project: Mapped[str]
+    weight: Mapped[float] = mapped_column(server_default="1")
+    leased_at: Mapped[datetime] = _now()
+    released_at: Mapped[datetime | None]
+    __table_args__ = (
+        Index("uq_gpu_leases_live", "gpu_id", unique=True, postgresql_where=text("released_at is null")),
+        Index(None, "attempt_id"),
+    )
+
+
+class Leader(Table):
+    """Who leads a loop, for how long. `term` rises when the holder changes."""
+
+    __tablename__ = "leaders"
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    holder: Mapped[str]
+    term: Mapped[int]
+    renewed_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    quiet_until: Mapped[datetime]  # nobody is declared lost before: the leader itself was away
+
+
+class Outbox(Table):
+    """A message that was committed with what it tells of; the relay sends it."""
+
+    __tablename__ = "outbox"
+    id: Mapped[uuid.UUID] = _id()
+    kind: Mapped[str] = mapped_column(server_default="launch")
+    queue: Mapped[str]
+    payload: Mapped[JSON]
+    created_at: Mapped[datetime] = _now()
+    available_at: Mapped[datetime] = _now()
+    sent_at: Mapped[datetime | None]
+    sends: Mapped[int] = mapped_column(server_default="0")
+    error: Mapped[str | None]
+    __table_args__ = (
+        CheckConstraint("kind in ('launch', 'webhook')", name="kind"),
+        Index("ix_outbox_pending", "available_at", postgresql_where=text("sent_at is null")),
+    )
+
+
+class IdempotencyKey(Table):
+    """A request that creates, and the answer it got."""
+
+    __tablename__ = "idempotency_keys"
+    principal: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str]
+    status: Mapped[int | None]
+    headers: Mapped[dict[str, str] | None]
+    body: Mapped[JSON | None]
+    expires_at: Mapped[datetime]
+    __table_args__ = (Index(None, "expires_at"),)
+
+
+class JobEvent(Table):
+    """What happened to a job: gapless and in commit order, since `seq` is given under the job's lock."""
+
+    __tablename__ = "events"
+    job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    type: Mapped[str]
+    actor: Mapped[str]
+    data: Mapped[JSON]
+    tx: Mapped[int] = mapped_column(server_default=text("(pg_current_xact_id()::text)::bigint"))
+    __table_args__ = (Index(None, "tx"),)
+
+
+class Metric(Table):
+    """One point of a curve. An epoch counts up to the next one's resume_step."""
+
+    __tablename__ = "metrics"
+    job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    value: Mapped[float | None]  # null: was not finite
+    train_epoch: Mapped[float | None]
+    at: Mapped[datetime] = _now()
+
+
+class Checkpoint(Table):
+    """A saved state. It exists when this row does."""
+
+    __tablename__ = "checkpoints"
+    id: Mapped[uuid.UUID] = _id()
+    job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    attempt_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("attempts.id", ondelete="CASCADE"))
+    epoch: Mapped[int]
+    step: Mapped[int]
+    train_epoch: Mapped[float]
+    kind: Mapped[str]
+    path: Mapped[str]  # absolute, of state.pt
+    sha256: Mapped[str]
+    bytes: Mapped[int]
+    metrics: Mapped[JSON | None]
+    state: Mapped[CheckpointState] = mapped_column(default=CheckpointState.ok)
+    pinned_by: Mapped[str | None]
+    created_at: Mapped[datetime] = _now()
+    __table_args__ = (
+        UniqueConstraint("job_id", "epoch", "step", "kind"),
+        CheckConstraint("kind in ('full', 'weights')", name="kind"),
+    )
+
+
+class Artifact(Table):
+    """A file that outlives its attempt; it stays in the attempt's folder."""
+
+    __tablename__ = "artifacts"
+    id: Mapped[uuid.UUID] = _id()
+    job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    attempt_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("attempts.id", ondelete="CASCADE"))
+    epoch: Mapped[int]
+    name: Mapped[str]
+    kind: Mapped[str]
+    media_type: Mapped[str]
+    path: Mapped[str]  # absolute
+    sha256: Mapped[str]
+    bytes: Mapped[int]
+    meta: Mapped[JSON] = mapped_column(server_default=text("'{}'::jsonb"))
+    created_at: Mapped[datetime] = _now()
+    __table_args__ = (UniqueConstraint("job_id", "epoch", "name"), Index(None, "sha256"))
+
+
+class Result(Table):
+    """What a job found out."""
+
+    __tablename__ = "results"
+    job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    kind: Mapped[str]
+    epoch: Mapped[int]
+    protocol: Mapped[JSON]
+    lineage: Mapped[JSON]
+    created_at: Mapped[datetime] = _now()
+
+
+class ResultValue(Table):
+    """One number, never without its n. Unique over all its labels."""
+
+    __tablename__ = "result_values"
+    id: Mapped[uuid.UUID] = _id()
+    job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("results.job_id", ondelete="CASCADE"))
+    position: Mapped[int]
+    name: Mapped[str]
+    value: Mapped[float]
+    unit: Mapped[str]
+    n: Mapped[int]
+    ci_low: Mapped[float | None]
+    ci_high: Mapped[float | None]
+    split: Mapped[str | None]
+    fold: Mapped[str | None]
+    seed: Mapped[int | None]
+    pool: Mapped[str | None]
+    selection: Mapped[str | None]
+    modality: Mapped[str | None]
+    paper: Mapped[float | None]
+    random_init: Mapped[float | None]
+    chance: Mapped[float | None]
+    __table_args__ = (
+        # Without NULLS NOT DISTINCT two equal rows went in (RULINGS 11).
+        Index(
+            "uq_result_values_labels",
+            "job_id",
+            "name",
+            "split",
+            "fold",
+            "seed",
+            "pool",
+            "selection",
+            "modality",
+            unique=True,
+            postgresql_nulls_not_distinct=True,
+        ),
+    )
+
+
+class Dataset(Table):
+    """A packed dataset: a folder and the hash of its manifest."""
+
+    __tablename__ = "datasets"
+    id: Mapped[uuid.UUID] = _id()
+    project: Mapped[str] = mapped_column(ForeignKey("projects.name", onupdate="CASCADE"))
+    name: Mapped[str]
+    version: Mapped[int]
+    job_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"), unique=True)
+    root: Mapped[str | None]
+    path: Mapped[str]  # absolute
+    manifest_sha256: Mapped[str]
+    clips: Mapped[int]
+    quarantined: Mapped[int]
+    with_audio: Mapped[int]
+    hours: Mapped[float]
+    bytes: Mapped[int]
+    media: Mapped[str]
+    labels: Mapped[JSON]  # column -> number of different values
+    counts: Mapped[JSON]  # split -> clips
+    licence: Mapped[str | None]
+    state: Mapped[DatasetState] = mapped_column(default=DatasetState.ok)
+    created_at: Mapped[datetime] = _now()
+    __table_args__ = (UniqueConstraint("name", "version"), CheckConstraint("media in ('video', 'audio')", name="media"))
+
+    @property
+    def reference(self) -> str:
+        """NAME@VERSION, as specs name it."""
+        return f"{self.name}@{self.version}"

@@ -16,6 +16,7 @@ class Purpose(IntEnum):
     masks = 3
     gain = 4
     key_order = 5
+    stand_in = 6
 
 
 def generator(seed: int, train_epoch: int, index: int, purpose: Purpose, take: int = 0) -> np.random.Generator:

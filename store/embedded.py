@@ -2,15 +2,20 @@
 
 Both outlive the process that started them, and starting what runs already changes nothing. Neither listens
 on a port: a unix socket in a folder of mode 0700 is all there is.
+
+`python -m store.embedded start|stop|status` is for those that no CMAC_DATABASE_URL or CMAC_BROKER_URL replaces.
 """
 
+import argparse
 import fcntl
 import hashlib
+import json
 import os
 import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +26,7 @@ from urllib.parse import quote
 import psutil
 
 from store.settings import Settings, make_home
+from store.settings import settings as own_settings
 
 LONGEST_SOCKET = 100  # bytes of a socket's path; the system's limit is 107
 ROOTS_STAND_IN = "pgserver"  # the name that the wheel's own starter uses
@@ -300,3 +306,33 @@ def _await(ready: Callable[[], bool], log: Callable[[], str], name: str) -> None
         if time.monotonic() > until:
             raise RuntimeError(f"{name} did not start within {START_S:.0f} s:\n{log()}")
         time.sleep(0.02)
+
+
+def main() -> int:
+    """Start, stop, or tell (as JSON) what runs. 1 with a reason on stderr when something does not come up."""
+    parser = argparse.ArgumentParser(prog="python -m store.embedded", description=main.__doc__)
+    parser.add_argument("action", choices=["start", "stop", "status"])
+    action = parser.parse_args().action
+    found = own_settings()
+    postgres, redis = found.database_url is None, found.broker_url is None
+    try:
+        if action == "start":
+            if postgres:
+                start_postgres(found)
+            if redis:
+                start_redis(found)
+        elif action == "stop":
+            if redis:
+                stop_redis(found)
+            if postgres:
+                stop_postgres(found)
+    except RuntimeError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    ours = {"postgres": postgres, "redis": redis}
+    sys.stdout.write(json.dumps({name: runs for name, runs in is_running(found).items() if ours[name]}) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The `cmac` command: one file a subject."""

@@ -1,0 +1,35 @@
+"""The command line put together."""
+
+import typer
+
+from client.commands import datasets, jobs, lab, output, results, service
+
+app = typer.Typer(
+    name="cmac",
+    help="The lab's queue for video-audio self-supervised learning: start it, submit jobs, read results.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(service.up)
+app.command()(service.down)
+app.command()(service.status)
+app.command()(service.demo)
+app.command()(jobs.submit)
+app.command("jobs")(jobs.list_jobs)
+app.command()(jobs.show)
+app.command()(jobs.why)
+app.command()(jobs.wait)
+app.command()(jobs.cancel)
+app.command()(output.logs)
+app.command()(output.events)
+app.command()(output.metrics)
+app.command()(results.results)
+app.command()(results.attention)
+app.command()(lab.nodes)
+app.command()(lab.queue)
+app.add_typer(datasets.dataset, name="dataset")
+app.add_typer(datasets.root, name="root")
+app.add_typer(lab.checkpoint, name="checkpoint")
+app.add_typer(lab.key, name="key")

@@ -1,0 +1,181 @@
+"""Submitting jobs and following them."""
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group
+
+from client import tables
+from client.api import Client
+from client.errors import ApiError, BadInput, ClientError
+from client.job import Job
+from client.progress import watch
+from client.specfiles import Spec, in_order, put, read_specs, references, resolved
+from client.terminal import JsonFlag, QuietFlag, UrlOption, answer, console, notes
+
+JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A job's id or the unique start of one.")]
+JobsArgument = Annotated[list[str], typer.Argument(metavar="JOB...", help="Ids or unique starts of them.")]
+
+
+def submit(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="JSON specs; - is standard input.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="a.b=VALUE", help="Change a field of every spec.")
+    ] = None,
+    after: Annotated[list[str] | None, typer.Option(metavar="JOB", help="Wait for this job's success first.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and estimate; store nothing.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the jobs to their end.")] = False,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+    url: UrlOption = None,
+) -> None:
+    """Queue jobs. Specs may name each other: {"job": "$name"} is the job of the spec with that name."""
+    specs = in_order(read_specs(files, settings or []))
+    with Client(url) as lab:
+        for spec in specs:
+            for job in after or []:
+                edges = [*(spec.get("queue", {}).get("after") or []), {"job": lab.job(job).id}]
+                put(spec, "queue.after", edges)
+        if dry_run:
+            _dry_run(lab, specs, json)
+            return
+        jobs = submit_all(lab, specs)
+        if wait:
+            finish(jobs, as_json=json, quiet=quiet)
+            return
+        rows = [job.row for job in jobs]
+        answer(rows, lambda: tables.jobs_table(rows), as_json=json, ids=[job.id for job in jobs] if quiet else None)
+        if not (json or quiet):
+            notes().print(f"Follow: cmac wait {' '.join(job.id[:8] for job in jobs)}", style="dim")
+
+
+def submit_all(lab: Client, specs: Iterable[Spec]) -> list[Job]:
+    """Submit specs in their order, "$name" replaced by the ids of those before; a refusal says what stands."""
+    jobs: list[Job] = []
+    ids: dict[str, str] = {}
+    for spec in specs:
+        try:
+            jobs.append(lab.submit(resolved(spec, ids)))
+        except ApiError:
+            if jobs:
+                known = " ".join(job.id[:8] for job in jobs)
+                notes().print(f"Submitted before the refused one, and they stay: {known}", style="yellow")
+            raise
+        ids[str(spec.get("name") or "")] = jobs[-1].id
+    return jobs
+
+
+def _dry_run(lab: Client, specs: Sequence[Spec], as_json: bool) -> None:
+    for spec in specs:
+        if references(spec):
+            raise BadInput(f'--dry-run cannot look at {spec.get("name")!r}: its {{"job": "$..."}} does not exist yet')
+    answers = [lab.dry_run(spec) for spec in specs]
+    pairs = [[(k, tables.cell(v)) for k, v in answer.items() if k != "spec"] for answer in answers]
+    answer(answers, lambda: Group(*(tables.facts(facts) for facts in pairs)), as_json=as_json)
+
+
+def finish(jobs: Sequence[Job], *, as_json: bool = False, quiet: bool = False) -> None:
+    """Watch jobs to their end and print what they found. Exit code 1 when one did not succeed."""
+    follow(jobs, quiet=quiet or as_json)
+    answers, failed = [], False
+    for job in jobs:
+        try:
+            result = job.checked_result()
+            answers.append(result.model_dump(mode="json"))
+            if result.values and not (as_json or quiet):
+                title = f"{job.name or job.kind} {job.id[:8]}"
+                console().print(tables.result_table(result, title=title))
+        except ClientError as error:
+            failed = True
+            answers.append(job.result().model_dump(mode="json"))
+            notes().print(str(error), style="red", markup=False)
+    if as_json:
+        answer(answers, str, as_json=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def follow(jobs: Sequence[Job], *, quiet: bool = False) -> None:
+    """Watch jobs; Ctrl-C stops the watching alone and says so."""
+    try:
+        watch(jobs, quiet=quiet)
+    except KeyboardInterrupt:
+        ids = " ".join(job.id[:8] for job in jobs if not job.final)
+        notes().print(f"\nNo longer watching; the jobs go on. Follow: cmac wait {ids}   Cancel: cmac cancel {ids}")
+        raise typer.Exit(130) from None
+
+
+def list_jobs(
+    state: Annotated[list[str] | None, typer.Option(help="queued, running, succeeded, ... (may be repeated)")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="pack, pretrain, retrieval, probe, attention")] = None,
+    label: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE")] = None,
+    name: Annotated[str | None, typer.Option(help="Names that begin like this.")] = None,
+    limit: Annotated[int, typer.Option(help="How many, newest first.")] = 30,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+    url: UrlOption = None,
+) -> None:
+    """List jobs, newest first, with why the waiting ones wait."""
+    filters: dict[str, Any] = {"state": state, "kind": kind, "name": name}
+    for text in label or []:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise BadInput(f"--label {text}: write it as key=value")
+        filters.setdefault(f"label.{key}", []).append(value)
+    with Client(url) as lab:
+        rows = [job.row for job in lab.jobs(limit, **filters)]
+    answer(rows, lambda: tables.jobs_table(rows), as_json=json, ids=[row["id"] for row in rows] if quiet else None)
+
+
+def show(job: JobArgument, json: JsonFlag = False, quiet: QuietFlag = False, url: UrlOption = None) -> None:
+    """Show one job: where it stands, why it waits or ended, its times."""
+    with Client(url) as lab:
+        row = lab.job(job).row
+    answer(row, lambda: tables.facts(_facts(row)), as_json=json, ids=[row["id"]] if quiet else None)
+
+
+def _facts(row: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [
+        ("id", row["id"]),
+        ("kind", row["kind"]),
+        ("name", row.get("name")),
+        ("state", tables.state_text(str(row["state"]))),
+        ("because of", ": ".join(str(row[key]) for key in ("reason", "detail") if row.get(key))),
+        ("waits for", (row.get("waiting") or {}).get("text")),
+        ("progress", tables.progress_text(row.get("progress"))),
+        *((name, row.get(name)) for name in ("owner", "submitted_at", "started_at", "ended_at", "epoch", "priority")),
+        ("labels", tables.cell(row.get("labels") or None)),
+        ("restarts", row.get("user_restarts")),
+    ]
+
+
+def why(job: JobArgument, json: JsonFlag = False, url: UrlOption = None) -> None:
+    """Say why a job waits, or why it ended as it did."""
+    with Client(url) as lab:
+        row = lab.job(job).row
+    text = tables.standing(row) or f"it is {row['state']}"
+    answer({"state": row["state"], "waiting": row.get("waiting"), "text": text}, lambda: text, as_json=json)
+
+
+def wait(jobs: JobsArgument, json: JsonFlag = False, quiet: QuietFlag = False, url: UrlOption = None) -> None:
+    """Follow jobs to their end with rate, ETA and losses; the exit code says whether all succeeded."""
+    with Client(url) as lab:
+        finish([lab.job(job) for job in jobs], as_json=json, quiet=quiet)
+
+
+def cancel(
+    jobs: JobsArgument,
+    force: Annotated[bool, typer.Option("--force", help="At once, without saving.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, even for several jobs.")] = False,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+    url: UrlOption = None,
+) -> None:
+    """Ask jobs to save and stop."""
+    with Client(url) as lab:
+        found = [lab.job(job) for job in jobs]
+        if len(found) > 1 and not yes and notes().is_terminal:
+            typer.confirm(f"Cancel {len(found)} jobs?", abort=True, err=True)
+        rows = [job.cancel(force=force).row for job in found]
+    answer(rows, lambda: tables.jobs_table(rows), as_json=json, ids=[row["id"] for row in rows] if quiet else None)

@@ -1,0 +1,99 @@
+"""Looking after the lab: machines, queue, checkpoints, keys."""
+
+from typing import Annotated
+
+import typer
+
+from client import tables
+from client.api import Client
+from client.terminal import JsonFlag, QuietFlag, UrlOption, answer, notes
+
+checkpoint = typer.Typer(help="Checkpoints of trainings.", no_args_is_help=True)
+key = typer.Typer(help="API keys.", no_args_is_help=True)
+
+
+def nodes(json: JsonFlag = False, quiet: QuietFlag = False, url: UrlOption = None) -> None:
+    """List machines and their devices."""
+    with Client(url) as lab:
+        rows = list(lab.nodes())
+    made = tables.table("node", "state", ("cores", "right"), "devices", "last heard")
+    for row in rows:
+        devices = row.get("devices") or row.get("gpus") or []
+        kinds = sorted({str(device.get("model") or device.get("kind") or "device") for device in devices})
+        busy = sum(bool(device.get("lease") or device.get("job")) for device in devices)
+        heard = tables.age(row.get("heartbeat_at"))
+        text = f"{len(devices)} {', '.join(kinds)}, {busy} busy" if devices else ""
+        made.add_row(str(row["name"]), tables.state_text(str(row["state"])), str(row.get("cpus") or ""), text, heard)
+    ids = [str(row["id"]) for row in rows] if quiet else None
+    answer(rows, lambda: made if rows else "no machine has a worker yet", as_json=json, ids=ids)
+
+
+def queue(json: JsonFlag = False, url: UrlOption = None) -> None:
+    """Show what waits, in the order in which it will start, and why it waits."""
+    with Client(url) as lab:
+        body = lab.queue()
+    rows = body.get("items") or body.get("jobs") or []
+    answer(body, lambda: tables.jobs_table(rows) if rows else "nothing waits", as_json=json)
+
+
+@checkpoint.command("list")
+def list_checkpoints(
+    job: Annotated[str | None, typer.Option(help="Only this job's.")] = None,
+    limit: Annotated[int, typer.Option(help="How many, newest first.")] = 30,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+    url: UrlOption = None,
+) -> None:
+    """List checkpoints."""
+    with Client(url) as lab:
+        filters = {"job": lab.job(job).id} if job else {}
+        rows = list(lab.checkpoints(limit, **filters))
+    made = tables.table("id", "job", ("step", "right"), ("train epoch", "right"), ("size", "right"), ("age", "right"))
+    for row in rows:
+        job_id = str(row.get("job") or row.get("job_id") or "")[:8]
+        epoch = tables.number(row.get("train_epoch"))
+        since = tables.age(row.get("created_at"))
+        made.add_row(str(row["id"])[:8], job_id, str(row.get("step")), epoch, tables.size(row.get("bytes")), since)
+    answer(rows, lambda: made if rows else "no checkpoints", as_json=json,
+           ids=[str(row["id"]) for row in rows] if quiet else None)  # fmt: skip
+
+
+@key.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="What or whom it is for.")],
+    role: Annotated[str, typer.Option(help="viewer, submitter, operator or admin.")] = "submitter",
+    days: Annotated[int | None, typer.Option(help="Days until it expires; default: never.", min=1)] = None,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+    url: UrlOption = None,
+) -> None:
+    """Make an API key. Its secret is shown once."""
+    body = {"name": name, "role": role} | ({"expires_in_days": days} if days else {})
+    with Client(url) as lab:
+        row = lab.create_key(**body)
+    secret = str(row.get("key") or row.get("secret"))
+    answer(row, lambda: secret, as_json=json, ids=[secret] if quiet else None)
+    if not (json or quiet):
+        notes().print("This is shown only now. Use it as CMAC_API_KEY.", style="yellow")
+
+
+@key.command("list")
+def list_keys(json: JsonFlag = False, url: UrlOption = None) -> None:
+    """List API keys, without their secrets."""
+    with Client(url) as lab:
+        rows = list(lab.keys())
+    columns = ("id", "name", "role", "prefix", "last_used_at", "expires_at", "revoked_at")
+    answer(rows, lambda: tables.rows_table(rows, *columns), as_json=json)
+
+
+@key.command()
+def revoke(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Its id or the unique start of it.")],
+    json: JsonFlag = False,
+    url: UrlOption = None,
+) -> None:
+    """Make a key open nothing from now on."""
+    with Client(url) as lab:
+        whole = lab.resolve("/api-keys", key)
+        lab.revoke_key(whole)
+    answer({"id": whole, "revoked": True}, lambda: f"revoked {whole}", as_json=json)

@@ -1,0 +1,112 @@
+"""Numbers and pictures."""
+
+import csv as csv_format
+import io
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Group, RenderableType
+from rich.markup import escape
+
+from client import tables
+from client.api import Client
+from client.commands.jobs import JobArgument, JobsArgument
+from client.errors import BadInput
+from client.job import Job
+from client.results import Result
+from client.terminal import JsonFlag, QuietFlag, UrlOption, answer, notes
+
+_COLUMNS = [
+    "name",
+    "value",
+    "unit",
+    "n",
+    "ci_low",
+    "ci_high",
+    "split",
+    "fold",
+    "seed",
+    "pool",
+    "selection",
+    "modality",
+    "paper",
+    "random_init",
+    "chance",
+]
+
+
+def results(
+    jobs: JobsArgument,
+    csv: Annotated[Path | None, typer.Option(help="Write the values as CSV; - is standard output.")] = None,
+    json: JsonFlag = False,
+    url: UrlOption = None,
+) -> None:
+    """Show what jobs found out: ours beside a random encoder, chance and the paper."""
+    with Client(url) as lab:
+        found = [(job, job.result()) for job in map(lab.job, jobs)]
+    if csv is not None:
+        text = csv_text([result for _, result in found])
+        if str(csv) == "-":
+            print(text, end="")
+        else:
+            csv.write_text(text, encoding="utf-8")
+            notes().print(f"Wrote {csv}")
+        return
+    body = [result.model_dump(mode="json") for _, result in found]
+    answer(body if len(body) > 1 else body[0], lambda: Group(*(page(*pair) for pair in found)), as_json=json)
+
+
+def page(job: Job, result: Result) -> RenderableType:
+    """One job's answer: which of the states of API 3 it is, then the numbers."""
+    head = f"[bold]{escape(job.name or result.kind)}[/] {result.kind} {result.id[:8]}: {result.state}"
+    parts: list[RenderableType] = [head + ("" if result.final else " (not final yet)")]
+    standing = tables.standing(job.row)
+    if standing:
+        parts.append(escape(standing))
+    error = result.error or {}
+    parts += [escape(f"{name}: {error[name]}") for name in ("hint", "log_tail") if error.get(name)]
+    if result.values:
+        parts.append(tables.result_table(result))
+    elif result.state == "succeeded" and result.protocol:
+        parts.append(tables.facts((name, tables.cell(value)) for name, value in result.protocol.items()))
+    if result.artifacts:
+        parts.append(f"{len(result.artifacts)} files, for example {escape(result.artifacts[0].name)}")
+    return Group(*parts)
+
+
+def csv_text(results: list[Result]) -> str:
+    """One row a value; text that a spreadsheet would take for a formula is quoted."""
+    out = io.StringIO()
+    writer = csv_format.writer(out, lineterminator="\n")
+    writer.writerow(["job", "kind", *_COLUMNS])
+    for result in results:
+        for value in result.values:
+            row = value.model_dump()
+            writer.writerow([result.id, result.kind, *(_safe(row[column]) for column in _COLUMNS)])
+    return out.getvalue()
+
+
+def _safe(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
+
+
+def attention(
+    job: JobArgument,
+    out: Annotated[Path, typer.Option(help="Folder for the pictures; made when missing.")],
+    clip: Annotated[str | None, typer.Option(help="Only this clip.")] = None,
+    modality: Annotated[str | None, typer.Option(help="video or audio.")] = None,
+    map: Annotated[str | None, typer.Option(help="s (what the other modality points at) or s_hat.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Also the numbers, as .npz.")] = False,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+    url: UrlOption = None,
+) -> None:
+    """Fetch attention maps as pictures and films, checked by their sha256."""
+    with Client(url) as lab:
+        maps = lab.job(job).attention(clip, modality, map)
+        if not maps:
+            raise BadInput(f"job {job} has no attention maps that fit; `cmac results {job}` says what it has")
+        kinds = ("png", "mp4", "raw") if raw else ("png", "mp4")
+        paths = [str(path) for found in maps for path in found.save(out, kinds)]
+    answer(paths, lambda: f"{len(paths)} files in {out}", as_json=json, ids=paths if quiet else None)

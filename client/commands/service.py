@@ -1,0 +1,124 @@
+"""Starting, stopping and looking at this machine's own service, and the demonstration."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from client import tables
+from client.address import home, service_key
+from client.api import Client
+from client.errors import BadInput, ClientError
+from client.local import LocalService, Up
+from client.terminal import JsonFlag, QuietFlag, answer, console, notes
+
+
+def up(
+    port: Annotated[int | None, typer.Option(help="Port of the API; 0 is any free one.", min=0, max=65535)] = None,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Start database, broker, api and worker on this machine; what runs is left as it is."""
+    found = start(LocalService(), port, quiet=quiet or json)
+    body = {"url": found.url, "home": str(home()), "started": found.started, "admin_key": found.first_key}
+    answer(body, lambda: _welcome(found), as_json=json, ids=[found.url] if quiet else None)
+
+
+def start(service: LocalService, port: int | None = None, *, quiet: bool = False) -> Up:
+    """`up` with a line on what it is doing."""
+    if quiet:
+        return service.up(port)
+    if not notes().is_terminal:
+        return service.up(port, lambda text: notes().print(text))
+    with notes().status("Starting") as status:
+        return service.up(port, lambda text: status.update(text))
+
+
+def _welcome(found: Up) -> str:
+    lines = [f"The service is at [bold]{found.url}[/] (data in {home()})"]
+    if found.first_key:
+        lines += [
+            f"Your admin key, shown this once: [bold]{found.first_key}[/]",
+            f"It is kept in {home() / 'admin.key'}; this machine's cmac finds it there.",
+        ]
+    lines.append("Pages for programs: /docs    Stop it: cmac down")
+    return "\n".join(lines)
+
+
+def down(
+    jobs: Annotated[
+        bool, typer.Option("--jobs", help="Save and stop running jobs too; they go on at the next up.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Stop the service though jobs run; they run on alone.")
+    ] = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Stop this machine's service. With running jobs it asks for a decision: --jobs or --force."""
+    service = LocalService()
+    running = [] if jobs or force else _running(service)
+    if running:
+        raise BadInput(
+            f"{len(running)} jobs are at work ({', '.join(running[:6])}).\n"
+            "  cmac down --jobs    saves and stops them; they go on at the next cmac up\n"
+            "  cmac down --force   leaves them running alone; the next cmac up takes them up again\n"
+            "  cmac cancel ID      ends one for good"
+        )
+    left = service.down(jobs=jobs, say=lambda text: None if quiet else notes().print(text))
+    if not quiet:
+        notes().print(f"Stopped; data stay in {home()}")
+        if left:
+            notes().print(f"{len(left)} processes of jobs run on alone; the next cmac up takes them up again.")
+
+
+def _running(service: LocalService) -> list[str]:
+    """Names of jobs at work, as far as the service can still say."""
+    if service.api.pid is None or service.url is None:
+        count = service.status().job_processes
+        return [f"{count} processes"] if count else []
+    try:
+        with Client(service.url, service_key(), retries=0) as lab:
+            jobs = lab.jobs(50, state=["scheduled", "running", "stopping"])
+            return [f"{job.name or job.kind} {job.id[:8]}" for job in jobs]
+    except ClientError:
+        # It cannot say, and is to be stopped: then what is seen from outside must do.
+        count = service.status().job_processes
+        return [f"{count} processes"] if count else []
+
+
+def status(json: JsonFlag = False, quiet: QuietFlag = False) -> None:
+    """Show what runs on this machine. Exit code 4 when the service is not ready."""
+    found = LocalService().status()
+    ready = found.ready.startswith("ready")
+    pairs = [
+        ("address", found.url if found.api else None),
+        ("service", found.ready),
+        ("api", f"pid {found.api}" if found.api else "does not run"),
+        ("worker", f"pid {found.worker}" if found.worker else "does not run"),
+        *((name, "runs" if runs else "does not run") for name, runs in found.embedded.items()),
+        ("processes of jobs", found.job_processes or None),
+        ("home", home()),
+        ("logs", home() / "logs"),
+    ]
+    answer(found._asdict(), lambda: tables.facts(pairs), as_json=json, ids=[] if quiet else None)
+    if not ready:
+        if not (json or quiet):
+            notes().print("Start it: cmac up")
+        raise typer.Exit(4)
+
+
+def demo(
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Real videos instead of the generated corpus.")
+    ] = None,
+    clips: Annotated[int | None, typer.Option(help="Clips of the generated corpus.", min=40, max=20_000)] = None,
+    label: Annotated[str | None, typer.Option(help="With --data: the label column to evaluate.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the pictures; default: demo/ in the home.")] = None,
+    quiet: QuietFlag = False,
+) -> None:
+    """The whole path in minutes: corpus, pack, pretraining, evaluations, table, attention maps to look at."""
+    from client.demo import Demo  # only this command needs it
+
+    found = start(LocalService(), quiet=quiet)
+    with Client(found.url) as lab:
+        console().print(Demo(lab, out or home() / "demo", quiet=quiet).run(data, clips, label))

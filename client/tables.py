@@ -1,0 +1,182 @@
+"""What lists and results look like on a terminal."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich import box
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from client.results import Result, Value
+
+Row = Mapping[str, Any]
+STATE_STYLES = {
+    "succeeded": "green",
+    "running": "cyan",
+    "scheduled": "cyan",
+    "stopping": "yellow",
+    "failed": "red",
+    "cancelled": "yellow",
+    "ok": "green",
+    "ready": "green",
+    "lost": "red",
+}
+
+
+def table(*columns: str | tuple[str, str], title: str | None = None) -> Table:
+    """An empty table; a column is its name, or (name, "right")."""
+    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, header_style="bold")
+    for column in columns:
+        name, justify = column if isinstance(column, tuple) else (column, "left")
+        made.add_column(name, justify="right" if justify == "right" else "left", overflow="fold")
+    return made
+
+
+def state_text(state: str) -> Text:
+    """A state in its color."""
+    return Text(state, style=STATE_STYLES.get(state, ""))
+
+
+def jobs_table(rows: Iterable[Row]) -> RenderableType:
+    """One line a job: what it is, where it stands, why it waits."""
+    made = table("id", "kind", "name", "state", "progress / waiting for", ("age", "right"))
+    for row in rows:
+        made.add_row(
+            str(row["id"])[:8],
+            str(row["kind"]),
+            escape(str(row.get("name") or "")),
+            state_text(str(row["state"])),
+            escape(standing(row)),
+            age(row.get("submitted_at")),
+        )
+    return made if made.row_count else "no jobs"
+
+
+def standing(row: Row) -> str:
+    """Where a job is in a few words: progress while it runs, why it waits, why it ended."""
+    state = str(row["state"])
+    if state in ("failed", "cancelled"):
+        return ": ".join(str(row[key]) for key in ("reason", "detail") if row.get(key))
+    if state == "succeeded":
+        return ""
+    waiting = row.get("waiting") or {}
+    if state in ("queued", "blocked", "held", "paused") and waiting:
+        return str(waiting.get("text") or waiting.get("code") or "")
+    return progress_text(row.get("progress"))
+
+
+def progress_text(progress: Row | None) -> str:
+    """`train 120/500, 49.1 clips/s, 0:03:10 left`."""
+    if not progress:
+        return ""
+    parts = [f"{progress.get('phase') or ''} {progress.get('step', 0)}/{progress.get('of', '?')}".strip()]
+    if progress.get("rate"):
+        parts.append(f"{float(progress['rate']):.3g} {progress.get('unit') or 'it'}/s")
+    if progress.get("eta_s") is not None:
+        parts.append(f"{clock(float(progress['eta_s']))} left")
+    return ", ".join(parts)
+
+
+def result_table(result: Result, title: str | None = None) -> RenderableType:
+    """Ours beside a random encoder, chance and the paper; columns that nobody fills are left out."""
+    values = result.values
+    with_paper = any(value.paper is not None for value in values)
+    columns: list[str | tuple[str, str]] = ["value", "of", ("ours", "right"), ("95% CI", "right")]
+    columns += [("random init", "right"), ("chance", "right")]
+    columns += [("paper", "right")] if with_paper else []
+    made = table(*columns, ("n", "right"), title=title)
+    for value in values:
+        cells: list[str | Text] = [value.name, labels_text(value), Text(number(value.value, value.unit), style="bold")]
+        cells += [interval(value), number(value.random_init, value.unit), number(value.chance, value.unit)]
+        cells += [number(value.paper, value.unit)] if with_paper else []
+        made.add_row(*cells, str(value.n))
+    return made
+
+
+def labels_text(value: Value) -> str:
+    """What tells a value from its namesakes."""
+    return " ".join(value.labels.values())
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """Shares with one decimal, the rest with four digits; nothing for None."""
+    if value is None:
+        return ""
+    return f"{value:.1f}%" if unit == "%" else f"{value:.4g}"
+
+
+def interval(value: Value) -> str:
+    """The confidence interval, when there is one."""
+    if value.ci_low is None or value.ci_high is None:
+        return ""
+    digits = ".1f" if value.unit == "%" else ".3g"
+    return f"{value.ci_low:{digits}} - {value.ci_high:{digits}}"
+
+
+def facts(pairs: Iterable[tuple[str, Any]]) -> RenderableType:
+    """Names and values below each other; empty values are left out."""
+    made = Table(box=None, show_header=False, pad_edge=False)
+    made.add_column(style="bold", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, value in pairs:
+        if value not in (None, "", [], {}):
+            made.add_row(name, value if isinstance(value, Text) else escape(str(value)))
+    return made
+
+
+def rows_table(rows: Sequence[Row], *columns: str) -> RenderableType:
+    """A plain table of some members of each row."""
+    made = table(*columns)
+    for row in rows:
+        made.add_row(*(escape(cell(row.get(column))) for column in columns))
+    return made if rows else "none"
+
+
+def cell(value: Any) -> str:
+    """A value in few characters."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return " ".join(f"{key}={cell(inner)}" for key, inner in value.items())
+    return ", ".join(cell(inner) for inner in value) if isinstance(value, list) else str(value)
+
+
+def clock(seconds: float) -> str:
+    """1:02:03 or 2:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def seconds_between(row: Row) -> float:
+    """How long a job has run: from its first start to its end, or until now."""
+    if not row.get("started_at"):
+        return 0.0
+    end = datetime.fromisoformat(str(row["ended_at"])) if row.get("ended_at") else datetime.now(UTC)
+    return (end - datetime.fromisoformat(str(row["started_at"]))).total_seconds()
+
+
+def age(moment: Any) -> str:
+    """How long ago an RFC 3339 time was."""
+    if not moment:
+        return ""
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(str(moment))).total_seconds()
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def size(number_of_bytes: Any) -> str:
+    """Bytes with a unit."""
+    value = float(number_of_bytes or 0)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} TB"

@@ -39,7 +39,10 @@ class Client:
         self.connection.close()
 
     def submit(self, spec: BaseModel | Mapping[str, Any], *, idempotency_key: str | None = None) -> Job:
-        """Queue a job. A repeated call under the same key gives the same job."""
+        """Queue a job. A repeated call under the same key gives the same job.
+
+        In a plain spec another Job may stand for its checkpoint: {"kind": "retrieval", "checkpoint": job, ...}.
+        """
         answer = self.connection.post("/jobs", _body(spec), key=idempotency_key)
         return Job(self.connection, answer.json(), answer.headers.get("ETag"))
 
@@ -143,4 +146,6 @@ class Client:
 
 
 def _body(spec: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
-    return spec.model_dump(mode="json") if isinstance(spec, BaseModel) else dict(spec)
+    if isinstance(spec, BaseModel):
+        return spec.model_dump(mode="json")
+    return {name: {"job": value.id} if isinstance(value, Job) else value for name, value in spec.items()}

@@ -1,19 +1,30 @@
-"""The objective of CMAC (METHOD 5, Eq. 8): tell clips apart across modalities, and look where the other one points."""
+"""The objective of CMAC (METHOD 5, Eq. 8): tell clips apart across modalities, and look where the other one points.
 
-from collections.abc import Callable
-from typing import NamedTuple
+    L = CE_v + CE_a + lambda (L_ac_v + L_ac_a)
 
+The variants of the paper's tables are this with parts left out: lambda 0, no contrast, one modality.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
 from torch import Tensor, nn
 
+from cmac_core.distributed import all_equal, gather_rows, rank, world_size
+from cmac_core.models.branch import Branch, Modality, Outputs, Side
+from cmac_core.objectives.attention import Guide, attention_consistency
+from cmac_core.objectives.batch import Batch, clips_per_video, modalities, videos_per_step
+from cmac_core.objectives.contrast import Contrast
+from cmac_core.objectives.diagnostics import describe_agreement, describe_attention
+from cmac_core.objectives.momentum import encode_keys, follow, key_model, shuffled_order
+from cmac_core.objectives.ramp import Lambda
 from cmac_core.specs.jobs import Pretrain
 
+__all__ = ["Batch", "Cmac", "Maps", "build_objective", "clips_per_video", "modalities", "videos_per_step"]
 
-class Batch(NamedTuple):
-    """A rank's slice of a step, on the device. Clips of one video are neighbours: rows 2i and 2i + 1."""
-
-    frames: Tensor | None  # (B, 3, T, H, W) normalised; None for single_a
-    spectrogram: Tensor | None  # (B, 1, F, T) normalised; None for single_v
-    video_id: Tensor  # (B,) int64: the clip's index in the dataset, >= 0
+TERMS = ("contrast", "partner", "attention")
 
 
 class Maps(NamedTuple):
@@ -25,46 +36,173 @@ class Maps(NamedTuple):
     s_hat_a: Tensor | None
 
 
-def clips_per_video(spec: Pretrain) -> int:
-    """2 when a step needs two clips of each video (wi_pos, single_v, single_a), else 1."""
-    return 2 if spec.objective != "cmac" or spec.contrastive.wi_pos else 1
+class Waiting(NamedTuple):
+    """Keys of a step on all ranks in global order, to be enqueued at its end."""
+
+    keys: dict[Modality, Tensor]  # (ranks * B, D)
+    videos: Tensor  # (ranks * B,)
 
 
-def videos_per_step(spec: Pretrain) -> int:
-    """Videos in a step over all ranks; `optim.batch` counts queries (wi_pos: both clips are; single: one is)."""
-    return spec.optim.batch // 2 if spec.contrastive.wi_pos else spec.optim.batch
+def build_objective(spec: Pretrain) -> "Cmac":
+    """What this spec trains, on the CPU, initialised from `spec.seed` alone.
+
+    Raises ValueError, naming the field, for a spec whose parts do not go together.
+    """
+    if spec.contrastive.use and spec.optim.batch > spec.moco.K:
+        raise ValueError(f"moco.K: {spec.moco.K} keys do not hold one batch of {spec.optim.batch}; make it larger")
+    if spec.loss.ramp is not None and spec.loss.ramp.by == "contrast" and not spec.contrastive.use:
+        raise ValueError("loss.ramp.by: contrast needs contrastive.use; ramp by train_epoch instead")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.seed % 2**63)
+        return Cmac(spec)
 
 
 class Cmac(nn.Module):
     """The trained query model, the key model that follows it, and the queues.
 
     A step is: `update_momentum()`, `losses(batch, train_epoch)["total"].backward()`, optimiser, `enqueue()`.
-    Only `query` has gradients; `wrap_query` sends its forward through DistributedDataParallel.
+    Only `query` has gradients, and every trainable parameter of it has one in every step.
     """
 
-    query: nn.Module
+    def __init__(self, spec: Pretrain) -> None:
+        super().__init__()
+        self.spec = spec
+        self.step = 0  # seeds the shuffle of the keys
+        names = modalities(spec)
+        cross = len(names) == 2
+        self.attends = cross and spec.loss.lambda_ac > 0
+        self.query = Branch(spec.model, names, heads=spec.contrastive.use, saliency=self.attends)
+        self.key: Branch | None = None
+        self.contrast: Contrast | None = None
+        if spec.contrastive.use:
+            self.key = key_model(self.query, Branch(spec.model, names, heads=True, saliency=False))
+            self.contrast = Contrast(names, spec.model.head.dim, spec.contrastive, spec.moco, spec.seed)
+        else:
+            self.query.filters.requires_grad_(False)  # the target is stopped: nothing would reach g (METHOD 5)
+        projected = spec.pcf.space == "projected"
+        dim = spec.model.head.dim if projected else spec.model.channels
+        self.guide = Guide(spec.pcf, dim) if cross else None
+        self.weight = Lambda(spec.loss.lambda_ac, spec.loss.ramp, self.contrast.chance if self.contrast else 0.0)
+        self._run: tuple[Callable[..., Outputs]] = (self.query,)  # in a tuple: a module would be registered twice
+        self._waiting: Waiting | None = None
 
     def wrap_query(self, wrap: Callable[[nn.Module], nn.Module]) -> None:
-        """Run the trained part through `wrap(query)` from now on; names in the state dict stay."""
-        raise NotImplementedError
+        """Train through `wrap(query)`, DistributedDataParallel, from now on; names in the state dict stay."""
+        self._run = (wrap(self.query),)
 
+    @torch.no_grad()
     def update_momentum(self) -> None:
         """Move the key model towards the query: p_k = m p_k + (1 - m) p_q. First in a step."""
-        raise NotImplementedError
+        if self.key is not None:
+            follow(self.key, self.query, self.spec.moco.m)
 
     def losses(self, batch: Batch, train_epoch: float) -> dict[str, Tensor]:
-        """`total` (mean over this rank's clips, with gradient), its parts and diagnostics (detached scalars)."""
-        raise NotImplementedError
+        """`total` (mean over this rank's clips, with gradient), its parts and diagnostics (detached scalars).
 
+        `train_epoch` is passes done, with fractions, for the ramp of lambda. Values are this rank's; with equal
+        shares their mean over ranks is the global one.
+        """
+        assert self.training
+        asked, answered = (batch, batch) if self.guide is not None else (batch.every_other(0), batch.every_other(1))
+        keys = self._encode_keys(answered)
+        outputs = self._run[0](asked.frames, asked.spectrogram)
+        with full_precision(batch.video_id.device):
+            parts: dict[str, Tensor] = {}
+            if self.contrast is not None:
+                parts |= self.contrast(outputs.sides(), keys, asked.video_id)
+            if outputs.video is not None and outputs.audio is not None:
+                parts |= self._attend(outputs.video, outputs.audio)
+            total = self._add_up(parts, train_epoch)
+        return {"total": total} | {name: value.detach() for name, value in parts.items()}
+
+    def _add_up(self, parts: dict[str, Tensor], train_epoch: float) -> Tensor:
+        """Eq. 8, and the within-modal positives of Table 3. Notes lambda among the parts."""
+        found = {term: [parts[f"{term}/{letter}"] for letter in "va" if f"{term}/{letter}" in parts] for term in TERMS}
+        total = torch.stack(found["contrast"]).sum() if found["contrast"] else next(iter(parts.values())).new_zeros(())
+        if found["attention"]:
+            parts["lambda"] = self.weight(train_epoch, total.detach())
+            total = total + parts["lambda"] * torch.stack(found["attention"]).sum()
+        if found["partner"]:
+            total = total + self.spec.contrastive.wi_pos_weight * torch.stack(found["partner"]).sum()
+        return total
+
+    def _attend(self, video: Side, audio: Side) -> dict[str, Tensor]:
+        """Losses `attention/v` and `attention/a` where h is trained, and what the maps look like."""
+        assert self.guide is not None
+        parts = {f"cosine/{name}": value for name, value in describe_agreement(video, audio).items()}
+        if not self.attends and not self.guide.centers:
+            return parts
+        guided = self.guide(video, audio, self.query)  # also where nothing learns from it: running centers move
+        for letter, target, prediction in (("v", guided.video, video.saliency), ("a", guided.audio, audio.saliency)):
+            if prediction is not None:
+                reduction = self.spec.loss.ac_reduction
+                parts[f"attention/{letter}"] = attention_consistency(target, prediction, reduction)
+                described = describe_attention(target, prediction, reduction == "sum")
+                parts |= {f"attention/{name}_{letter}": value for name, value in described.items()}
+        return parts
+
+    @torch.no_grad()
+    def _encode_keys(self, batch: Batch) -> dict[Modality, Tensor]:
+        """Keys of this rank's clips, (B, D); those of all ranks wait for `enqueue`."""
+        if self.key is None:
+            return {}
+        size = len(batch.video_id)
+        assert size % 2 == 0 or not self.spec.contrastive.wi_pos, "a video lies across two ranks"
+        order = None
+        if self.spec.moco.key_bn == "shuffle":
+            order = shuffled_order(size * world_size(), self.spec.seed, self.step)
+        clips: dict[Modality, Tensor] = {}
+        if batch.frames is not None:
+            clips["video"] = batch.frames
+        if batch.spectrogram is not None:
+            clips["audio"] = batch.spectrogram
+        keys = encode_keys(self.key, clips, order)
+        self._waiting = Waiting(keys, gather_rows(batch.video_id))
+        return {name: rows[rank() * size : (rank() + 1) * size] for name, rows in keys.items()}
+
+    @torch.no_grad()
     def enqueue(self) -> None:
         """Put the keys of the last `losses` into the queues, in global order. Last in a step."""
-        raise NotImplementedError
+        self.step += 1
+        if self.contrast is not None:
+            assert self._waiting is not None, "enqueue comes after losses, once"
+            self.contrast.enqueue(self._waiting.keys, self._waiting.videos)
+            self._waiting = None
 
+    @torch.no_grad()
     def attention_maps(self, frames: Tensor, spectrogram: Tensor) -> Maps:
-        """s and ŝ of a batch, without gradient; call in eval mode. Row i of one is guided by row i of the other."""
-        raise NotImplementedError
+        """s and ŝ of a batch, in eval mode. Row i of one is guided by row i of the other, so shift one for controls."""
+        outputs: Outputs = self.query(frames, spectrogram)
+        assert outputs.video is not None
+        assert outputs.audio is not None
+        return self.maps(outputs.video, outputs.audio)
+
+    @torch.no_grad()
+    def maps(self, video: Side, audio: Side) -> Maps:
+        """`attention_maps` of sides that are there already: one forward serves matched and mismatched pairs."""
+        assert not self.training
+        if self.guide is None:
+            raise ValueError(f"objective: {self.spec.objective} looks at one modality and has no attention maps")
+        with full_precision(video.kernel.device):
+            guided = self.guide(video, audio, self.query)
+        return Maps(guided.video, video.saliency, guided.audio, audio.saliency)
+
+    def queues_agree(self) -> bool:
+        """Whether all ranks hold the same queues. Collective, and it waits for the device: ask now and then."""
+        if self.contrast is None:
+            return True
+        return all(all_equal(buffer.double().sum()) for buffer in self.contrast.buffers())
+
+    def get_extra_state(self) -> dict[str, int]:
+        """The step, a host number, beside the tensors of the state dict."""
+        return {"step": self.step}
+
+    def set_extra_state(self, state: Any) -> None:
+        self.step = int(state["step"])
 
 
-def build_objective(spec: Pretrain) -> Cmac:
-    """What this spec trains, on the CPU, initialised from `spec.seed` alone."""
-    raise NotImplementedError
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Cosines, softmax and losses in fp32, whatever the networks run in (METHOD 5)."""
+    with torch.autocast(device.type, enabled=False):
+        yield

@@ -140,7 +140,7 @@ class LocalService:
 
     def _run(self, module: str, *arguments: str, say: str, tell: Say) -> None:
         tell(say)
-        command = [sys.executable, "-m", module, *arguments]
+        command = [sys.executable, "-P", "-m", module, *arguments]
         environment = {**os.environ, **self._environment()}
         try:
             done = subprocess.run(
@@ -152,7 +152,7 @@ class LocalService:
             raise ServiceAway(f"{say.lower()} failed:\n{(done.stderr or done.stdout).strip()[-1500:]}")
 
     def _embedded(self) -> dict[str, bool]:
-        command = [sys.executable, "-m", "store.embedded", "status"]
+        command = [sys.executable, "-P", "-m", "store.embedded", "status"]
         environment = {**os.environ, **self._environment()}
         done = subprocess.run(command, cwd=self.home, env=environment, capture_output=True, text=True, timeout=60)
         try:

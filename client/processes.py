@@ -35,11 +35,14 @@ class Daemon:
         return pid if is_alive(pid) and started_at(pid) == start else None
 
     def start(self, module: str, environment: Mapping[str, str]) -> None:
-        """Start `python -m module` in a session of its own: neither Ctrl-C nor a closed terminal reaches it."""
+        """Start `python -m module` in a session of its own: neither Ctrl-C nor a closed terminal reaches it.
+
+        -P: the home has folders named as packages are (redis), and must not be looked at for imports.
+        """
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", module],
+                [sys.executable, "-P", "-m", module],
                 cwd=self._home,
                 env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,

@@ -9,11 +9,10 @@ export CMAC_API_PORT ?= 0
 export PYTHONDONTWRITEBYTECODE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-fast test-system check format bench lock clean
+.PHONY: help setup demo up down test test-fast test-system check format bench results lock clean
 
 help: ## Show what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
-	@echo "  DATA=DIR   with demo: real videos in place of the generated corpus"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make .venv and install the locked dependencies (hashes checked)
 
@@ -57,6 +56,9 @@ format: $(READY) ## Put the code into its standard form
 
 bench: $(READY) ## Measure against plain references, as ratios (QUICK=1: under 5 minutes)
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+
+results: $(READY) ## Measure on real recordings over the running service of this checkout (DATA=DIR)
+	@$(BIN)/python -m benchmarks.real_media --data "$(DATA)"
 
 lock: $(READY) ## Write the lock files anew from pyproject.toml
 	@$(BIN)/python requirements/lock.py

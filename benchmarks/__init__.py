@@ -1,0 +1,1 @@
+"""Measurements against plain references: ratios within one run, never absolute times alone."""

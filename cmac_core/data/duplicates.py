@@ -1,0 +1,27 @@
+"""Find files of equal bytes in a listing, before any of them is decoded."""
+
+from collections import defaultdict
+
+from cmac_core.data.manifest import sha256_of
+from cmac_core.data.sources import Item
+
+
+def duplicates_of(items: list[Item]) -> dict[str, str]:
+    """For each item that is a copy, the source of the first one (by id) with the same bytes, by the copy's id."""
+    by_size: dict[int, list[Item]] = defaultdict(list)
+    for item in items:
+        if item.path is not None and item.path.is_file():
+            by_size[item.path.stat().st_size].append(item)
+    copies = {}
+    for alike in by_size.values():
+        first_with: dict[str, Item] = {}
+        # Only files of one size can be equal, so most are never read here.
+        for item in sorted(alike, key=lambda item: item.id) if len(alike) > 1 else ():
+            assert item.path is not None
+            try:
+                first = first_with.setdefault(sha256_of(item.path), item)
+            except OSError:
+                continue  # packing it will say why it cannot be read
+            if first is not item:
+                copies[item.id] = first.source
+    return copies

@@ -38,11 +38,7 @@ class Leaving:
             self._told = True
             self.child.terminate()
         if now > self.deadline + self.patience:
-            self.kill()
-
-    def kill(self) -> bool:
-        """End every process of the attempt; False when one cannot be ended."""
-        return kill_all(lambda: sorted({*carrying(self.mark), *descendants(os.getpid())}))
+            kill_attempt(self.mark)
 
     def _ask(self) -> None:
         """Ranks alone: SIGUSR1 would kill torchrun. A rank writes its file once its handler is in place."""
@@ -51,3 +47,8 @@ class Leaving:
             if text.isdecimal() and (pid := int(text)) not in self._asked and mark_of(pid) == self.mark:
                 self._asked.add(pid)
                 send(pid, signal.SIGUSR1)
+
+
+def kill_attempt(mark: Mark) -> bool:
+    """End every process of the attempt, this one excepted; False when one cannot be ended."""
+    return kill_all(lambda: sorted({*carrying(mark), *descendants(os.getpid())}))

@@ -6,23 +6,21 @@ from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple, Protocol
 
+from worker.patience import Unreachable
 from worker.processes import boottime, reap
-from worker.supervisor.leaving import Leaving
+from worker.supervisor.leaving import Leaving, kill_attempt
 
 
-class Unreachable(Exception):
-    """The database gave no answer."""
-
-
-class Orders(NamedTuple):
+class Answer(NamedTuple):
     """What is wanted of the attempt. `grace`: seconds that it has left to save, from now on."""
 
     stop: bool
     grace: float = inf
+    confirmed: bool = True  # as a heartbeat: nobody will give the attempt up for a while
 
 
 class Tick(Protocol):
-    def __call__(self) -> Orders | None:
+    def __call__(self) -> Answer | None:
         """Tell what is new and hear what is wanted; None when nothing was due. Raises Unreachable or Fenced."""
 
 
@@ -52,15 +50,15 @@ def supervise(child: "subprocess.Popen[bytes]", tick: Tick, leaving: Leaving, pa
         reap(spare=child.pid)
         now = boottime()
         try:
-            if (orders := tick()) is not None:
-                heard = now
-                if orders.stop:
-                    leaving.by(now + orders.grace)
+            if (answer := tick()) is not None:
+                heard = now if answer.confirmed else heard
+                if answer.stop:
+                    leaving.by(now + answer.grace)
         except Unreachable:  # no reason to stop, until another may own the devices
             if now - heard > pace.quiet:
                 leaving.by(heard + pace.fence)
         if now - heard > pace.fence:
-            leaving.kill()
+            kill_attempt(leaving.mark)
             return End(child.wait(), self_fenced=True)
         leaving.step(now)
         time.sleep(pace.look)

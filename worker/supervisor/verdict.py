@@ -1,47 +1,36 @@
-"""Why an attempt ended: its last event is the truth, the exit code only confirms it (QUEUE 8)."""
+"""Why an attempt ended: the store's judgment, with what only this machine knows."""
 
-import signal
-from typing import NamedTuple
+import os
+from pathlib import Path
 
-from cmac_core.events import Ended
+from store import ends
+from store.ends import Reason, Verdict
+from store.states import StopFor
+from worker.supervisor.lines import Words
 
-
-class Verdict(NamedTuple):
-    """A reason of QUEUE 8, and what a person should read."""
-
-    reason: str
-    detail: str = ""
+TAIL = 4000  # bytes of the log
 
 
-STOPPED = {"cancel": "cancelled", "pause": "paused", "preempt": "preempted", "drain": "drained"}
+def judge(code: int | None, words: Words, stop_for: StopFor | None, *, oom_killed: bool, tail: str) -> Verdict:
+    """From the child's exit code, what it said of itself, and what it had been asked to leave for.
 
-
-def judge(code: int | None, ended: Ended | None, stop_for: str | None, *, oom_killed: bool, tail: str) -> Verdict:
-    """From the child's exit code, its `Ended` line if it wrote one, and what it had been asked to leave for."""
-    match ended:
-        case Ended(outcome="finished"):
-            return Verdict("ok")
-        case Ended(outcome="failed"):
-            return Verdict(ended.reason or "user_error", "\n".join(filter(None, (ended.detail, ended.hint))))
-        case Ended(outcome="left"):
-            # Nobody here asked: the machine is going down, or a person signaled it. Its work is saved.
-            return Verdict(STOPPED[stop_for or "drain"])
-        case _:
-            return _without_a_word(code, stop_for, oom_killed, tail)
-
-
-def _without_a_word(code: int | None, stop_for: str | None, oom_killed: bool, tail: str) -> Verdict:
-    if stop_for is not None:
-        return Verdict(STOPPED[stop_for], "killed: it had not saved when its grace was over")
+    `oom_killed`: the kernel killed for want of memory in this control group meanwhile; `tail`: the end of the log.
+    """
+    verdict = ends.judge(words.ended, code, stop_for, words.started)
+    if words.ended is not None or stop_for is not None:
+        return verdict
     if oom_killed:
-        return Verdict("oom", f"the kernel killed a process for want of memory ({describe(code)})")
-    return Verdict("user_error", "\n".join(filter(None, (f"ended without a last word ({describe(code)})", tail))))
+        return Verdict(Reason.oom, "The kernel killed a process of the run for want of memory.", "Ask for less memory.")
+    return verdict._replace(detail="\n".join(filter(None, (verdict.detail, tail))))
 
 
-def describe(code: int | None) -> str:
-    """An exit code of subprocess in words."""
-    if code is None:
-        return "exit code unknown"
-    if code < 0:
-        return f"signal {signal.Signals(-code).name}"
-    return f"exit code {code}"
+def tail_of(file: Path) -> str:
+    """The last whole lines of a log, at most `TAIL` bytes."""
+    try:
+        with file.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL))
+            data = log.read()
+    except FileNotFoundError:
+        return ""
+    lines = data.decode(errors="replace").replace("\0", "").splitlines()
+    return "\n".join(lines[1:] if len(data) == TAIL else lines)

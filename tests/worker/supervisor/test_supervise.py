@@ -12,13 +12,14 @@ import pytest
 
 from store.errors import Fenced
 from worker.marks import Mark, carrying
+from worker.patience import Unreachable
 from worker.supervisor.leaving import Leaving
-from worker.supervisor.supervise import Orders, Pace, Unreachable, supervise
+from worker.supervisor.supervise import Answer, Pace, supervise
 
 Spawn = Callable[[str], "subprocess.Popen[bytes]"]
 
 FAST = Pace(look=0.01)
-GO_ON = Orders(stop=False)
+GO_ON = Answer(stop=False)
 
 # Writes its pid once its handler is in place, as a rank does; saves for a moment and leaves with 75.
 RANK = """
@@ -35,10 +36,10 @@ time.sleep(60)
 class Ticks:
     """Answers in turn, the last one for ever; an exception is raised."""
 
-    answers: Sequence[Orders | Exception | None]
+    answers: Sequence[Answer | Exception | None]
     calls: list[float] = field(default_factory=list)
 
-    def __call__(self) -> Orders | None:
+    def __call__(self) -> Answer | None:
         answer = self.answers[min(len(self.calls), len(self.answers) - 1)]
         self.calls.append(time.monotonic())
         if isinstance(answer, Exception):
@@ -76,7 +77,7 @@ def test_a_database_that_is_away_stops_nothing(spawn: Spawn, leave: Leave) -> No
 def test_ranks_are_asked_to_save_and_leave(spawn: Spawn, leave: Leave, tmp_path: Path) -> None:
     child = spawn(RANK.format(saving=0.2))
     wait_for(tmp_path / "rank-0.pid")
-    ticks = Ticks([GO_ON, Orders(stop=True, grace=10)])
+    ticks = Ticks([GO_ON, Answer(stop=True, grace=10)])
     assert supervise(child, ticks, leave(child), FAST).code == 75
     assert (tmp_path / "saved").exists()
     assert len(ticks.calls) > 4, "heartbeats go on while it saves"
@@ -84,14 +85,14 @@ def test_ranks_are_asked_to_save_and_leave(spawn: Spawn, leave: Leave, tmp_path:
 
 def test_a_rank_that_starts_after_the_wish_is_asked_too(spawn: Spawn, leave: Leave, tmp_path: Path) -> None:
     child = spawn("import time; time.sleep(0.3)\n" + RANK.format(saving=0))
-    assert supervise(child, Ticks([Orders(stop=True, grace=10)]), leave(child), FAST).code == 75
+    assert supervise(child, Ticks([Answer(stop=True, grace=10)]), leave(child), FAST).code == 75
 
 
 def test_only_processes_of_this_attempt_are_asked(spawn: Spawn, leave: Leave, tmp_path: Path) -> None:
     stranger = subprocess.Popen(["sleep", "60"])  # has the pid that a rank of an earlier boot had
     (tmp_path / "rank-0.pid").write_text(str(stranger.pid))
     child = spawn("import time; time.sleep(0.3)")
-    supervise(child, Ticks([Orders(stop=True, grace=10)]), leave(child), FAST)
+    supervise(child, Ticks([Answer(stop=True, grace=10)]), leave(child), FAST)
     assert stranger.poll() is None
     stranger.kill()
     stranger.wait()
@@ -100,14 +101,14 @@ def test_only_processes_of_this_attempt_are_asked(spawn: Spawn, leave: Leave, tm
 def test_who_does_not_leave_within_its_grace_is_made_to(spawn: Spawn, leave: Leave, mark: Mark) -> None:
     child = spawn("import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)")
     start = time.monotonic()
-    assert supervise(child, Ticks([Orders(stop=True, grace=0.2)]), leave(child), FAST).code == -signal.SIGKILL
+    assert supervise(child, Ticks([Answer(stop=True, grace=0.2)]), leave(child), FAST).code == -signal.SIGKILL
     assert 0.35 < time.monotonic() - start < 3
     assert not carrying(mark)
 
 
 def test_sigterm_comes_before_sigkill(spawn: Spawn, leave: Leave) -> None:
     child = spawn("import time; print(1, flush=True); time.sleep(60)")
-    assert supervise(child, Ticks([Orders(stop=True, grace=0.3)]), leave(child), FAST).code == -signal.SIGTERM
+    assert supervise(child, Ticks([Answer(stop=True, grace=0.3)]), leave(child), FAST).code == -signal.SIGTERM
 
 
 def test_a_later_wish_gives_no_more_time(spawn: Spawn, leave: Leave) -> None:

@@ -1,0 +1,92 @@
+"""The worker's parent: keeps its processes running, and none of them twice on one machine."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from math import inf
+
+from worker.processes import boottime, dying_with
+
+log = logging.getLogger(__name__)
+
+LONGEST_PAUSE = 10.0  # s between restarts of a process that ends at once
+GOOD_RUN = 30.0  # s after which an end counts as the first again
+FAREWELL = 40.0  # s to stop in: Celery's soft shutdown takes up to 30
+
+
+@dataclass
+class Member:
+    """One process, started again when it ends."""
+
+    name: str
+    command: list[str]
+    process: "subprocess.Popen[bytes] | None" = None
+    started: float = -inf
+    failures: int = 0
+    due: float = -inf
+
+    def look(self, now: float) -> None:
+        """Start it if it does not run and its turn has come."""
+        if self.process is not None and (code := self.process.poll()) is not None:
+            self.failures = 0 if now - self.started > GOOD_RUN else self.failures + 1
+            self.due = now + min(LONGEST_PAUSE, 0.5 * 2.0**self.failures)
+            log.warning("process ended", extra={"data": {"process": self.name, "code": code}})
+            self.process = None
+        if self.process is None and now >= self.due:
+            self.process, self.started = self._start(), now
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+
+    def restart(self) -> None:
+        """End it for sure; `look` starts it again."""
+        if self.process is not None:
+            self.process.kill()
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        # They end with their parent: a worker that is started anew meets none of the old one's.
+        return subprocess.Popen(
+            self.command, stdin=subprocess.DEVNULL, preexec_fn=dying_with(os.getpid(), signal.SIGTERM)
+        )
+
+
+@dataclass
+class Household:
+    """All processes of one worker, until SIGTERM or SIGINT. Trainings are none of them."""
+
+    members: list[Member]
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def run(self, pause: float = 0.5) -> None:
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(sign, lambda *_: self.stopping.set())
+        while not self.stopping.is_set():
+            for member in self.members:
+                member.look(boottime())
+            self.stopping.wait(pause)
+        self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        log.info("stopping; trainings go on")
+        for member in self.members:
+            member.stop()
+        until = boottime() + FAREWELL
+        for member in self.members:
+            if member.process is None:
+                continue
+            try:
+                member.process.wait(max(0.1, until - boottime()))
+            except subprocess.TimeoutExpired:
+                log.warning("process does not stop; killed", extra={"data": {"process": member.name}})
+                member.process.kill()
+                member.process.wait()
+
+
+def member(name: str) -> Member:
+    """One of this package's own processes: `python -m worker NAME`."""
+    return Member(name, [sys.executable, "-m", "worker", name])

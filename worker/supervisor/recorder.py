@@ -1,0 +1,113 @@
+"""The tick: new event lines to the database, its wishes back, in one short transaction that begins with the fence."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from cmac_core.events import AnyEvent, Metrics, Progress, Warned
+from store import attempts
+from store.attempts import Lease, Orders
+from store.errors import AlreadyRecorded
+from store.states import Desired, StopFor
+from worker.ingest import ingest
+from worker.patience import insist, reach
+from worker.supervisor.lines import Portion, read_portion, size
+from worker.supervisor.supervise import Answer
+
+Run = Callable[[Callable[[Session], Orders]], Orders]  # how a transaction is run: once, or until it succeeds
+
+PATIENT = (Progress, Metrics, Warned)  # these may wait for the next beat; all others are told at once
+
+
+@dataclass(frozen=True)
+class Beat:
+    """Seconds between what is told and asked."""
+
+    talk: float = 2.0  # new lines are told, wishes are heard
+    heartbeat: float = 10.0  # even when there is nothing to tell
+    sample: float = 15.0  # of the machine's curves
+
+
+@dataclass
+class Recorder:
+    """One supervisor's line to the database. `offset`: up to where events.jsonl is stored."""
+
+    lease: Lease
+    folder: Path
+    offset: int
+    grace: float
+    beat: Beat = Beat()
+    extra: list[AnyEvent] = field(default_factory=list)  # the supervisor's own, told with the next beat
+    step: int = 0  # that the run has reached
+    _passed_on: bool = False  # the wish to stop, to the run; the database knows
+    _seen: int = -1  # size of the file at the last look
+    _portion: Portion = field(default=Portion([], 0))
+    _asked: float = -inf
+    _beaten: float = -inf
+
+    def __call__(self) -> Answer | None:
+        """Tell and ask what is due. Raises Unreachable, Fenced."""
+        now, portion = time.monotonic(), self._look()
+        urgent = any(not isinstance(event, PATIENT) for event in portion.events)
+        if not urgent and now - self._asked < self.beat.talk:
+            return None
+        self._asked = now
+        if portion.events or self.extra or now - self._beaten >= self.beat.heartbeat:
+            orders = self._tell(portion)
+            self._beaten = now
+            return self._answer(orders, confirmed=True)
+        return self._answer(reach(lambda session: attempts.orders(session, self.lease)), confirmed=False)
+
+    def finish(self, close: Callable[[Session, StopFor | None], object]) -> None:
+        """The last lines, then the end, tried for as long as the database is away. Raises Fenced.
+
+        `close` gets what the attempt was asked to leave for; its transaction began with the fence.
+        """
+        while (portion := read_portion(self.folder, self.offset)).offset > self.offset:
+            self._tell(portion, insist)
+
+        def last(session: Session) -> None:
+            orders = attempts.beat(session, self.lease, self.offset, self.offset)
+            close(session, orders.stop_for)
+
+        insist(last)
+
+    def _look(self) -> Portion:
+        """What is not told yet; read anew only when the file has grown."""
+        if (length := size(self.folder)) != self._seen or self._portion.offset < self.offset:
+            self._seen, self._portion = length, read_portion(self.folder, self.offset)
+            reached = [event.step for event in self._portion.events if isinstance(event, Progress | Metrics)]
+            self.step = max([self.step, *reached])
+        return self._portion
+
+    def _tell(self, portion: Portion, run: Run = reach) -> Orders:
+        extra = list(self.extra)
+
+        def write(session: Session) -> Orders:
+            orders = attempts.beat(session, self.lease, self.offset, portion.offset)
+            ingest(session, self.lease, [*portion.events, *extra])
+            return orders
+
+        try:
+            orders = run(write)
+        except AlreadyRecorded as recorded:  # a commit whose answer was lost
+            self._forget(recorded.offset)
+            return run(lambda session: attempts.orders(session, self.lease))
+        self._forget(portion.offset)
+        del self.extra[: len(extra)]
+        return orders
+
+    def _forget(self, offset: int) -> None:
+        self.offset, self._seen, self._portion = offset, -1, Portion([], offset)
+
+    def _answer(self, orders: Orders, *, confirmed: bool) -> Answer:
+        stop = orders.desired == Desired.stop
+        if stop and not self._passed_on:
+            reach(lambda session: attempts.stopping(session, self.lease))
+            self._passed_on = True
+        grace = self.grace if orders.stop_in_s is None else orders.stop_in_s
+        return Answer(stop, grace, confirmed)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from cmac_core.data.dataset import PackedDataset
 from cmac_core.data.windows import Window
 from cmac_core.evaluation.showing import Preparation, Shown, ahead
+from cmac_core.specs.jobs import Precision
+from cmac_core.training.precision import autocast
 from cmac_core.training.run import Run
 
 
@@ -44,16 +46,14 @@ def pooled(feature_map: Tensor, pool: str) -> Tensor:
             raise AssertionError(f"no pool {pool}")
 
 
-def encoder_view(
-    name: str, encoder: nn.Module, modality: str, pools: Sequence[str], autocast: torch.dtype | None
-) -> View:
+def encoder_view(name: str, encoder: nn.Module, modality: str, pools: Sequence[str], precision: Precision) -> View:
     """Pooled maps of a frozen encoder, named `name/pool`."""
     encoder.eval()
 
     def view(seen: Seen) -> dict[str, Tensor]:
         clips = seen.shown.frames if modality == "video" else seen.shown.spectrogram
         assert clips is not None
-        with torch.autocast(clips.device.type, autocast, enabled=autocast is not None):
+        with autocast(precision, clips.device):
             feature_map = encoder(clips)
         return {f"{name}/{pool}": pooled(feature_map, pool) for pool in pools}
 

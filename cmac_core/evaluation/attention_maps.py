@@ -1,0 +1,121 @@
+"""Attention of chosen windows: s and ŝ of both modalities, and the places and times their cells stand for."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from cmac_core.data.manifest import Clip
+from cmac_core.data.windows import Window
+from cmac_core.evaluation.localization import visible
+from cmac_core.evaluation.showing import Shown
+from cmac_core.models.branch import Outputs, Side, saliency_head
+from cmac_core.objectives.cmac import Cmac, Maps
+from cmac_core.specs import AudioFrontEnd
+from cmac_core.specs.jobs import Precision
+from cmac_core.training.precision import autocast
+
+MapName = Literal["s", "s_hat"]
+Key = tuple[Literal["video", "audio"], MapName]
+Cells = npt.NDArray[np.float32]
+SILENT_PEAK = 32768 * 10 ** (-60 / 20)  # RULINGS 7: below -60 dBFS there is nothing to hear
+
+KEYS: tuple[Key, ...] = (("video", "s"), ("video", "s_hat"), ("audio", "s"), ("audio", "s_hat"))
+
+
+@dataclass(frozen=True)
+class Attended:
+    """One window of one clip with its maps; those that the checkpoint has no network for are absent."""
+
+    clip: Clip
+    t0: float
+    window: Window
+    seconds: float
+    maps: Mapping[Key, Cells]  # (T', H', W') and (F', T')
+
+    @property
+    def silent(self) -> bool:
+        """Whether the window has no sound to speak of, so that s of the video is guided by nothing."""
+        assert self.window.sound is not None
+        return bool(np.abs(self.window.sound.astype(np.int32)).max(initial=0) < SILENT_PEAK)
+
+    def coordinates(self, key: Key, front_end: AudioFrontEnd, crop: int) -> dict[str, Any]:
+        """Middles of the cells: seconds on the container's clock; shares of the whole picture, or hertz."""
+        shape = self.maps[key].shape
+        times = shape[0] if key[0] == "video" else shape[1]
+        found: dict[str, Any] = {"times_s": self.t0 + self.seconds * middles(times)}
+        if key[0] == "audio":
+            return {**found, "freqs_hz": mel_hz(middles(shape[0]) * front_end.n_mels - 0.5, front_end)}
+        view = visible(self.clip.width, self.clip.height, crop)
+        y, x = view.y0 + (view.y1 - view.y0) * middles(shape[1]), view.x0 + (view.x1 - view.x0) * middles(shape[2])
+        return {**found, "y": y, "x": x, "visible": np.array(view)}
+
+
+def middles(count: int) -> npt.NDArray[np.float64]:
+    """Middles of `count` equal parts of 0 to 1."""
+    return (np.arange(count) + 0.5) / count
+
+
+def mel_hz(band: npt.NDArray[np.float64], front_end: AudioFrontEnd) -> npt.NDArray[np.float64]:
+    """Center frequency of mel bands by number, fractions too (HTK's scale, as LogMel's filters)."""
+    top = 2595 * np.log10(1 + front_end.sample_rate / 2 / 700)
+    return 700 * (10 ** (top * (band + 1) / (front_end.n_mels + 1) / 2595) - 1)
+
+
+class Attender:
+    """A frozen model that says where it looks."""
+
+    def __init__(self, cmac: Cmac, device: torch.device, precision: Precision) -> None:
+        self.cmac, self.precision = cmac.eval().to(device), precision
+
+    @torch.no_grad()
+    def sides(self, shown: Shown) -> Outputs:
+        """What the networks say of a batch: one pass serves matched and mismatched pairs."""
+        assert shown.frames is not None
+        with autocast(self.precision, shown.frames.device):
+            outputs: Outputs = self.cmac.query(shown.frames, shown.spectrogram)
+        return outputs
+
+    def maps(self, outputs: Outputs, partners: Sequence[int] | None = None) -> list[dict[Key, Cells]]:
+        """Maps of each clip; with `partners`, guided by the other modality of those clips instead of their own."""
+        video, audio = outputs.video, outputs.audio
+        assert video is not None
+        assert audio is not None
+        if partners is None:
+            return _by_clip(self.cmac.maps(video, audio))
+        heard = self.cmac.maps(video, _rows(audio, partners))
+        seen = self.cmac.maps(_rows(video, partners), audio)
+        return _by_clip(Maps(heard.s_v, None, seen.s_a, None))
+
+    def with_untrained_heads(self, seed: int) -> "Attender | None":
+        """The same encoders under fresh saliency heads: how much ŝ owes to their training. None without heads."""
+        if not self.cmac.query.saliency:
+            return None
+        other = copy.deepcopy(self)
+        model = self.cmac.spec.model
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            fresh = {name: saliency_head(name, model) for name in ("video", "audio")}
+        device = next(self.cmac.query.parameters()).device
+        other.cmac.query.saliency = nn.ModuleDict(fresh).eval().to(device)
+        return other
+
+
+def _rows(side: Side, which: Sequence[int]) -> Side:
+    """A side with its clips in another order."""
+    rows = list(which)
+    embedding = None if side.embedding is None else side.embedding[rows]
+    saliency = None if side.saliency is None else side.saliency[rows]
+    return Side(side.filtered[rows], side.kernel[rows], embedding, saliency)
+
+
+def _by_clip(maps: Maps) -> list[dict[Key, Cells]]:
+    named = {("video", "s"): maps.s_v, ("video", "s_hat"): maps.s_hat_v}
+    named |= {("audio", "s"): maps.s_a, ("audio", "s_hat"): maps.s_hat_a}
+    there = {key: batch.float().cpu().numpy() for key, batch in named.items() if batch is not None}
+    return [{key: batch[i] for key, batch in there.items()} for i in range(len(maps.s_v))]  # type: ignore[misc]

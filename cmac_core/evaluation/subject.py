@@ -1,0 +1,118 @@
+"""Who is evaluated: a checkpoint's encoders, and beside them the same networks before any training."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from cmac_core.data.dataset import PackedDataset
+from cmac_core.data.log_mel import LogMel
+from cmac_core.data.manifest import sha256_of
+from cmac_core.evaluation.features import View, encoder_view
+from cmac_core.evaluation.material import Modality
+from cmac_core.evaluation.showing import Preparation, Showing
+from cmac_core.specs import AudioFrontEnd, ClipGeometry, ClipSampling, Pretrain, RandomInit
+from cmac_core.specs.jobs import Precision
+from cmac_core.specs.references import CHECKPOINT, CheckpointReference
+from cmac_core.training.checkpoint import TrainedEncoders, load_encoders, random_encoders
+from cmac_core.training.errors import UserError
+from cmac_core.training.run import Run
+
+OURS, RANDOM = "ours", "random_init"
+NO_MEL = (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Encoders of one modality by name (`ours`, `random_init`), and how clips are made ready for them."""
+
+    encoders: dict[str, nn.Module]
+    prepare: Preparation
+    lineage: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def of_ours(self) -> str:
+        """The name under which our own numbers are found: with a random subject both are one."""
+        return OURS if OURS in self.encoders else RANDOM
+
+    def views(self, pools: Sequence[str], precision: Precision) -> list[View]:
+        """Features of all encoders, named `ours/gap`, `random_init/gap` and so on."""
+        modality: Modality = "video" if self.prepare.showing.video else "audio"
+        return [encoder_view(name, net, modality, pools, precision) for name, net in self.encoders.items()]
+
+
+def subject(
+    run: Run,
+    reference: CheckpointReference,
+    modality: Modality,
+    dataset: PackedDataset,
+    geometry: ClipGeometry,
+    seconds: float,
+    seed: int,
+) -> Subject:
+    """Load what a spec names. Raises UserError when it has no encoder of the modality."""
+    video, audio = modality == "video", modality == "audio"
+    encoders: dict[str, nn.Module] = {}
+    if isinstance(reference, RandomInit):
+        front_end, pixels, model = AudioFrontEnd(), ClipSampling(), reference.model
+        mel = mel_of_dataset(dataset) if audio else NO_MEL
+        lineage: dict[str, Any] = {"checkpoint": "random_init"}
+    else:
+        path = run.input(CHECKPOINT)
+        trained = load_encoders(path)
+        spec = trained.spec
+        assert spec is not None, "a checkpoint holds its spec"
+        front_end, pixels, model, mel = spec.audio, spec.data, spec.model, mel_of(trained)
+        encoders[OURS] = _encoder(trained, modality, spec.objective)
+        lineage = lineage_of(trained, spec, path)
+    encoders[RANDOM] = _encoder(random_encoders(model, seed), modality, "")
+    showing = Showing(geometry, seconds, front_end.sample_rate, video, audio)
+    prepare = Preparation(showing, LogMel(front_end), mel, pixels, run.device)
+    lineage |= {"manifest_sha256": dataset.summary.manifest_sha256, "random_init_seed": seed}
+    return Subject({name: encoder.to(run.device) for name, encoder in encoders.items()}, prepare, lineage)
+
+
+def _encoder(trained: TrainedEncoders, modality: Modality, objective: str) -> nn.Module:
+    encoder = trained.video if modality == "video" else trained.audio
+    if encoder is None:
+        raise UserError(
+            f"checkpoint: it was trained with objective {objective}, which has no {modality} encoder",
+            "Choose the other modality, or a checkpoint of objective cmac.",
+        )
+    return encoder
+
+
+def mel_of(trained: TrainedEncoders) -> tuple[float, float]:
+    """Mean and standard deviation that a checkpoint's sound was normalized with; those of single_v have none."""
+    if trained.mel_mean is None or trained.mel_std is None:
+        return NO_MEL
+    return trained.mel_mean, trained.mel_std
+
+
+def mel_of_dataset(dataset: PackedDataset) -> tuple[float, float]:
+    """Mean and standard deviation for encoders that never saw data. Raises UserError when it was not measured."""
+    mean, std = dataset.summary.mel_mean, dataset.summary.mel_std
+    if mean is None or std is None:
+        raise UserError("dataset: its dataset.json has no mel_mean and mel_std", "Pack it again, with its sound.")
+    return mean, std
+
+
+def lineage_of(trained: TrainedEncoders, spec: Pretrain, path: Path) -> dict[str, Any]:
+    """Where a checkpoint comes from."""
+    return {
+        "checkpoint_sha256": trained.sha256 or sha256_of(path),
+        "checkpoint_step": trained.step,
+        "checkpoint_train_epoch": trained.train_epoch,
+        "seed": spec.seed,
+        "pretrain": {
+            "objective": spec.objective,
+            "preset": spec.preset,
+            "scale": spec.scale,
+            "dataset": spec.dataset,
+            "where": spec.where,
+            "width": spec.model.width,
+            "train_epochs": spec.optim.epochs,
+        },
+    }

@@ -1,0 +1,106 @@
+"""Scores of hand-made maps."""
+
+import numpy as np
+import pytest
+
+from cmac_core.evaluation.localization import (
+    GRID,
+    View,
+    box_mask,
+    chance_overlap,
+    fine,
+    overlap,
+    pointing,
+    score_sound,
+    score_video,
+    sound_target,
+    visible,
+)
+
+WHOLE = View(0, 0, 1, 1)
+
+
+def test_a_peak_in_the_box_hits_and_one_outside_misses() -> None:
+    target = box_mask((0.0, 0.0, 0.5, 0.5), WHOLE)
+    heat = np.zeros((GRID, GRID))
+    heat[5, 5] = 1
+    assert pointing(heat, target) == 1
+    heat[50, 5] = 2
+    assert pointing(heat, target) == 0
+
+
+def test_a_flat_map_scores_what_chance_does() -> None:
+    target = box_mask((0.1, 0.2, 0.4, 0.7), WHOLE)
+    flat = np.full((GRID, GRID), 0.5)
+    assert pointing(flat, target) == pytest.approx(target.mean())
+    assert overlap(flat, target) == pytest.approx(chance_overlap(target.mean()))
+
+
+def test_noise_scores_what_chance_does() -> None:
+    target, random = box_mask((0.1, 0.2, 0.5, 0.7), WHOLE), np.random.default_rng(0)
+    noise = random.random((400, GRID, GRID))
+    assert np.mean([pointing(heat, target) for heat in noise]) == pytest.approx(target.mean(), abs=0.05)
+    assert np.mean([overlap(heat, target) for heat in noise]) == pytest.approx(chance_overlap(target.mean()), abs=0.005)
+
+
+def test_the_box_itself_overlaps_wholly_and_half_of_it_by_a_third() -> None:
+    target = box_mask((0.0, 0.0, 0.5, 0.5), WHOLE)
+    assert overlap(target.copy(), target) == 1
+    assert overlap(box_mask((0.25, 0.0, 0.75, 0.5), WHOLE), target) == pytest.approx(1 / 3)
+
+
+def test_what_is_visible_is_the_middle() -> None:
+    assert visible(160, 80, 64) == (0.25, 0.0, 0.75, 1.0)
+    assert visible(80, 80, 64) == (0, 0, 1, 1)
+    tall = visible(80, 160, 64)
+    assert (tall.y0, tall.y1) == (0.25, 0.75)
+
+
+def test_boxes_follow_the_crop() -> None:
+    mask = box_mask((0.25, 0.0, 0.5, 0.5), visible(160, 80, 64))
+    assert mask[: GRID // 2, : GRID // 2].all()
+    assert mask.sum() == GRID * GRID / 4
+
+
+def test_a_cell_of_time_answers_for_its_own_frames() -> None:
+    left, right = box_mask((0.0, 0.0, 0.5, 1.0), WHOLE), box_mask((0.5, 0.0, 1.0, 1.0), WHOLE)
+    cells = np.zeros((2, 4, 4), dtype=np.float32)
+    cells[0, 1, 0] = cells[1, 1, 3] = 1
+    score = score_video(cells, [left] * 4 + [right] * 4)
+    assert score is not None
+    assert (score.pointing, score.area) == (1, 0.5)
+    swapped = score_video(cells[::-1], [left] * 4 + [right] * 4)
+    assert swapped is not None
+    assert swapped.pointing == 0
+
+
+def test_frames_without_the_object_are_left_out() -> None:
+    left, nothing = box_mask((0.0, 0.0, 0.5, 1.0), WHOLE), np.zeros((GRID, GRID))
+    cells = np.zeros((1, 4, 4), dtype=np.float32)
+    cells[0, 1, 0] = 1
+    score = score_video(cells, [left, nothing])
+    assert score is not None
+    assert score.pointing == 1
+    assert score_video(cells, [nothing]) is None
+
+
+def test_sound_is_pointed_at_in_its_band_and_in_its_time() -> None:
+    hz, times = np.linspace(0, 12_000, 240), np.linspace(0, 1, 100, endpoint=False)
+    target = sound_target((3_000, 6_000), [(0.0, 0.5)], hz, times, rows=8)
+    cells = np.zeros((8, 4), dtype=np.float32)
+    cells[3, 0] = 1  # 4,500 to 6,000 Hz, first quarter
+    score = score_sound(cells, target)
+    assert score is not None
+    assert score[0].pointing == score[1].pointing == 1
+    late = np.roll(cells, 3, axis=1)
+    score = score_sound(late, target)
+    assert score is not None
+    assert (score[0].pointing, score[1].pointing) == (0, 1)
+    assert score_sound(cells, sound_target((3_000, 6_000), [(2.0, 3.0)], hz, times, rows=8)) is None
+
+
+def test_fine_maps_keep_their_peak_in_its_cell() -> None:
+    cells = np.zeros((1, 4, 4), dtype=np.float32)
+    cells[0, 2, 1] = 1
+    y, x = np.unravel_index(fine(cells, (64, 64))[0].argmax(), (64, 64))
+    assert (y // 16, x // 16) == (2, 1)

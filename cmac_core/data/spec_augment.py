@@ -63,7 +63,9 @@ def source_frames(mask: Masks, frames: int) -> np.ndarray:
     last, landing = frames - 1.0, mask.center + mask.shift
     before = times * (mask.center / landing) if landing > 0 else times
     after = mask.center + (times - landing) * ((last - mask.center) / (last - landing)) if landing < last else times
-    return np.clip(np.where(times <= landing, before, after), 0.0, last)
+    sources: np.ndarray = np.clip(np.where(times <= landing, before, after), 0.0, last)
+    sources[-1] = last  # to the bit
+    return sources
 
 
 def _warp(mel: Tensor, sources: np.ndarray) -> Tensor:

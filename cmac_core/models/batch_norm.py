@@ -35,7 +35,7 @@ class GroupedBatchNorm(nn.Module):
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
         assert len(x) <= self.group or len(x) % self.group == 0, f"{len(x)} clips are no multiple of {self.group}"
         means, variances, outputs = [], [], []
-        for clips in x.split(self.group):
+        for clips in (x,) if len(x) <= self.group else x.split(self.group):
             # With momentum 1 the library leaves the group's own statistics in these two.
             mean, variance = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
             outputs.append(F.batch_norm(clips, mean, variance, self.weight, self.bias, True, 1.0, self.eps))

@@ -37,6 +37,8 @@ class Refused(Exception):
 
 def prepare(work: Work, min_free_mb: int) -> Path:
     """Check everything, write spec.json and inputs.json; the spec's path. Raises Refused, Fenced."""
+    if work.problem is not None:
+        raise Refused(Reason.data_error, work.problem)
     work.folder.mkdir(parents=True, exist_ok=True)
     inputs = check_inputs(work)
     resume = inputs.get(RESUME)

@@ -1,0 +1,64 @@
+"""The control loops: scheduler, reconciler and relay. Any number of workers runs them; the database says who leads."""
+
+import logging
+import os
+import threading
+
+from store import database, outbox, queue, reconciler, scheduler
+from store.notices import QUEUE, Listener
+from store.settings import settings
+from worker.loops import Loop
+
+log = logging.getLogger(__name__)
+
+SCHEDULE_EVERY = 1.0  # s, and at once when told
+REPAIR_EVERY = 5.0
+RELAY_EVERY = 1.0
+BATCH = 50
+
+
+class Control:
+    """All three, and the ear that wakes them."""
+
+    def __init__(self) -> None:
+        self.holder = f"{settings().node_name}/{os.getpid()}"
+        self.schedule = Loop("scheduler", self._schedule, SCHEDULE_EVERY)
+        self.repair = Loop("reconciler", self._repair, settings().times.scaled(REPAIR_EVERY))
+        self.relay = Loop("relay", self._relay, RELAY_EVERY)
+        self.ear = Loop("listener", self._listen, 0.0)
+        self.loops = [self.schedule, self.repair, self.relay, self.ear]
+
+    def run(self) -> None:
+        """Until `stop`."""
+        threads = [threading.Thread(target=loop.run, name=loop.name) for loop in self.loops]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def stop(self) -> None:
+        for loop in self.loops:
+            loop.stop()
+
+    def _schedule(self) -> None:
+        done = scheduler.run_pass(self.holder)
+        if done.placed:
+            log.info("placed", extra={"data": {"jobs": done.placed, "waiting": done.waiting, "seconds": done.seconds}})
+            self.relay.wake()
+
+    def _repair(self) -> None:
+        done = reconciler.run_pass(self.holder).done
+        if found := {name: count for name, count in done.items() if count}:
+            log.warning("repaired", extra={"data": found})
+            self.schedule.wake()
+
+    def _relay(self) -> None:
+        while database.transact(lambda session: outbox.relay(session, queue.send, BATCH)) == BATCH:
+            pass
+
+    def _listen(self) -> None:
+        with Listener(QUEUE) as listener:
+            self.schedule.wake()  # what was told before this ear was there
+            while not self.ear.stopping.is_set():
+                if listener.wait(1.0):
+                    self.schedule.wake()

@@ -1,0 +1,94 @@
+"""The node loop: tells that this machine lives, and looks after what runs on it. It needs no broker."""
+
+import logging
+import subprocess
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from store import attempts, database, nodes
+from store.attempts import Lease, LivePart
+from store.errors import NotFound
+from store.settings import settings
+from store.states import PartState
+from worker import here
+from worker.burial import bury, is_orphan
+from worker.claim import take_up
+from worker.logs import bound
+from worker.marks import Mark, marked
+from worker.processes import kill_all
+
+log = logging.getLogger(__name__)
+
+PAUSE = 5.0  # s
+UNMESSAGED = 10.0  # s after which a part is taken up without a message
+
+
+@dataclass
+class NodeLoop:
+    """One look at this machine and at what the database believes of it."""
+
+    node_id: uuid.UUID | None = None
+    _doubtful: dict[int, Mark] = field(default_factory=dict)  # seen once with the mark of what is over
+
+    def look(self) -> None:
+        """Heartbeat, parts without a message, parts without a supervisor, processes without a part."""
+        node_id = self._tell()
+        seen = marked(settings().installation, settings().node_name)  # before the parts: what is new then is no zombie
+        parts = database.transact(lambda session: attempts.live_parts(session, node_id))
+        for part in parts:
+            with bound(job=part.job_id, attempt=part.lease.attempt):
+                self._look_after(part, node_id)
+        self._clear_devices(node_id)
+        self._sweep(seen, {part.lease for part in parts})
+
+    def _tell(self) -> uuid.UUID:
+        known, devices = self.node_id, here.devices()
+        if known is not None:
+            try:
+                database.transact(lambda session: nodes.heartbeat(session, known, devices))
+                return known
+            except NotFound:
+                log.warning("this machine is unknown to the database; registering anew")
+        self.node_id = database.transact(here.register).id
+        log.info("registered", extra={"data": {"node": settings().node_name, "id": self.node_id}})
+        return self.node_id
+
+    def _look_after(self, part: LivePart, node_id: uuid.UUID) -> None:
+        try:
+            if part.state is PartState.dispatched:
+                if part.dispatched_s > settings().times.scaled(UNMESSAGED):
+                    take_up(part.lease.attempt, part.lease.epoch, node_id)
+            elif is_orphan(part):
+                bury(part)
+        except (OSError, subprocess.SubprocessError, SQLAlchemyError) as error:
+            if database.is_away(error):
+                raise
+            log.exception("this part has to wait")  # the others have not
+
+    def _clear_devices(self, node_id: uuid.UUID) -> None:
+        """Attempts that were given up for lost while their devices were ours: end what is left, then free them."""
+        for attempt in database.transact(lambda session: attempts.leftover(session, node_id)):
+            if self._kill(lambda mark: mark.attempt == attempt):  # noqa: B023
+                database.transact(lambda session: attempts.release(session, attempt))  # noqa: B023
+                log.warning("leftover cleared", extra={"data": {"attempt": attempt}})
+
+    def _sweep(self, seen: dict[int, Mark], live: set[Lease]) -> None:
+        """End processes of what is over. Twice seen, since a supervisor takes a moment to leave after its end."""
+        dead = {pid: mark for pid, mark in seen.items() if Lease(mark.attempt, mark.epoch, mark.part) not in live}
+        zombies = {mark for pid, mark in dead.items() if self._doubtful.get(pid) == mark}
+        if zombies:
+            log.warning(
+                "processes of ended attempts", extra={"data": {"attempts": sorted({m.attempt for m in zombies})}}
+            )
+            self._kill(lambda mark: mark in zombies)
+        self._doubtful = dead
+
+    def _kill(self, wanted: Callable[[Mark], bool]) -> bool:
+        def find() -> list[int]:
+            found = marked(settings().installation, settings().node_name)
+            return [pid for pid, mark in found.items() if wanted(mark)]
+
+        return kill_all(find)

@@ -5,14 +5,13 @@ from typing import Any
 
 Points = list[tuple[float, float]]
 
-_SHOWN_LOSSES = 3
-_TOTAL = "total"
-_PREFIX = "loss/"
+_TERMS = ("loss", "contrast", "attention")
+LOSSES = [*_TERMS, *(f"{term}/{letter}" for term in _TERMS for letter in "va")]
 
 
 def curves(body: Mapping[str, Any]) -> dict[str, Points]:
     """Name to (x, y) of an answer of GET /jobs/{id}/metrics; points that are not finite are left out."""
-    rows: Sequence[Mapping[str, Any]] = body.get("items") or body.get("series") or []
+    rows: Sequence[Mapping[str, Any]] = body["series"]
     found = {}
     for row in rows:
         points = [(float(x), float(y)) for x, y in zip(row["x"], row["y"], strict=True) if y is not None]
@@ -22,12 +21,11 @@ def curves(body: Mapping[str, Any]) -> dict[str, Points]:
 
 
 def latest_losses(body: Mapping[str, Any]) -> str:
-    """The last values of the parts of the loss in a few words, the total first."""
-    values = {name.removeprefix(_PREFIX): points[-1][1] for name, points in curves(body).items() if is_loss(name)}
-    names = sorted(values, key=lambda name: (name != _TOTAL, name))[:_SHOWN_LOSSES]
-    return "  ".join(f"{name} {values[name]:.4g}" for name in names)
-
-
-def is_loss(name: str) -> bool:
-    """Whether a curve is a part of the loss."""
-    return name.startswith(_PREFIX)
+    """The last loss in a few words: `loss 12.3  contrast 5.1/5.3  attention 2.1/0.4` (video/audio)."""
+    last = {name: points[-1][1] for name, points in curves(body).items()}
+    parts = []
+    for term in _TERMS:
+        values = [last[name] for name in (term, f"{term}/v", f"{term}/a") if name in last]
+        if values:
+            parts.append(f"{term} {'/'.join(f'{value:.3g}' for value in values)}")
+    return "  ".join(parts)

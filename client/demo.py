@@ -73,7 +73,7 @@ class Demo:
     def _report(
         self, found: list[tuple[Job, Result]], dataset: Mapping[str, Any], column: str, files: list[Path]
     ) -> Iterator[RenderableType]:
-        yield summary_table([pair for pair in found if pair[1].values])
+        yield summary_table(found[2:])
         yield from _times(job for job, _ in found)
         pictures = [file for file in files if file.suffix == ".png"]
         films = [file for file in files if file.suffix == ".mp4"]

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from client.curves import latest_losses
+from client.curves import LOSSES, latest_losses
 from client.job import Job
 from client.tables import clock, progress_text, seconds_between, standing, state_text
 from client.terminal import notes
@@ -41,7 +41,7 @@ class Watched:
         self.job.refresh()
         if self.job.kind == "pretrain" and self.job.state == "running" and time.monotonic() - self._asked > LOSSES_S:
             self._asked = time.monotonic()
-            self.losses = latest_losses(self.job.metrics())
+            self.losses = latest_losses(self.job.metrics(LOSSES, points=20))
 
 
 def watch(jobs: Sequence[Job], *, quiet: bool = False, poll_s: float = POLL_S) -> None:

@@ -62,16 +62,17 @@ def list_checkpoints(
 def create_key(
     name: Annotated[str, typer.Argument(help="What or whom it is for.")],
     role: Annotated[str, typer.Option(help="viewer, submitter, operator or admin.")] = "submitter",
+    user: Annotated[str | None, typer.Option(help="Whose key; default: your own.")] = None,
     days: Annotated[int | None, typer.Option(help="Days until it expires; default: never.", min=1)] = None,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
     url: UrlOption = None,
 ) -> None:
     """Make an API key. Its secret is shown once."""
-    body = {"name": name, "role": role} | ({"expires_in_days": days} if days else {})
+    body = {"name": name, "role": role} | ({"days": days} if days else {}) | ({"user": user} if user else {})
     with Client(url) as lab:
         row = lab.create_key(**body)
-    secret = str(row.get("key") or row.get("secret"))
+    secret = str(row["key"])
     answer(row, lambda: secret, as_json=json, ids=[secret] if quiet else None)
     if not (json or quiet):
         notes().print("This is shown only now. Use it as CMAC_API_KEY.", style="yellow")

@@ -30,7 +30,7 @@ def logs(
         if not follow:
             return
         try:
-            for text in follow_log(found, lab.connection, page):
+            for text in follow_log(lab.connection, found.id, page):
                 print(text, end="", flush=True)
         except KeyboardInterrupt:
             notes().print(f"\nThe job goes on. Cancel it: cmac cancel {found.id[:8]}")

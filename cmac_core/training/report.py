@@ -1,0 +1,92 @@
+"""What a finished pretraining says of itself: the values of its last pass, and its curves."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from cmac_core.data.eligible import Eligible
+from cmac_core.events import Result, Value
+from cmac_core.training.precision import resolve
+from cmac_core.training.trainer import Trainer
+
+ARTIFACTS = "artifacts"
+SHARES = ("top1", "top5")
+
+
+def publish(trainer: Trainer, shown: Eligible) -> None:
+    """Write the result and the plot of the losses (rank 0)."""
+    if trainer.run.rank != 0:
+        return
+    path = Path(ARTIFACTS) / "losses.png"
+    if trainer.history.points:
+        plot(trainer.history.points, trainer.run.folder / path)
+        trainer.run.artifact("losses", "plot", "image/png", path, {"steps": trainer.step})
+    trainer.run.emit(
+        Result(values=tuple(_values(trainer)), protocol=_protocol(trainer, shown), lineage=_lineage(trainer))
+    )
+
+
+def _values(trainer: Trainer) -> list[Value]:
+    """Means over the last pass; shares in percent."""
+    n = trainer.sampler.steps * trainer.clips
+    values = []
+    for name, value in trainer.last_pass.items():
+        if not math.isfinite(value):
+            continue
+        share = any(f"/{what}_" in name for what in SHARES)
+        name = "loss" if name == "total" else name
+        values.append(
+            Value(name=name, value=100 * value if share else value, unit="%" if share else "", n=n, selection="last")
+        )
+    done = trainer.step * trainer.clips
+    values.append(Value(name="seconds", value=trainer.seconds, unit="s", n=done))
+    if trainer.seconds:
+        values.append(Value(name="clips_per_s", value=done / trainer.seconds, unit="clips/s", n=done))
+    return values
+
+
+def _protocol(trainer: Trainer, shown: Eligible) -> dict[str, Any]:
+    return {
+        "steps": trainer.step,
+        "train_epochs": trainer.train_epoch,
+        "clips_in_a_step": trainer.clips,
+        "clips": len(shown.indices),
+        "left_out": {name: n for name, n in shown._asdict().items() if name != "indices"},
+        "broken": len(trainer.broken),
+        "skipped_steps": int(trainer.skipped),
+        "world_size": trainer.run.world_size,
+        "device": trainer.run.device.type,
+        "precision": resolve(trainer.precision, trainer.run.device),
+    }
+
+
+def _lineage(trainer: Trainer) -> dict[str, Any]:
+    return {
+        "dataset_manifest": trainer.loader.dataset.summary.manifest_sha256,
+        "checkpoint_step": trainer.step,
+        "seed": trainer.sampler.seed,
+    }
+
+
+def plot(points: list[tuple[int, dict[str, float]]], path: Path) -> None:
+    """The loss and its parts, and how well clips are told apart, over the steps."""
+    from matplotlib.figure import Figure  # slow to import, and needed once
+
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    losses, agreement = figure.subplots(2, 1, sharex=True)
+    steps = [step for step, _ in points]
+    for axis, wanted, label in (
+        (losses, lambda name: name == "loss" or (name.split("/")[0] in _PARTS and name.count("_") == 0), "loss"),
+        (agreement, lambda name: name.startswith("cosine/") or "top1" in name, "cosine, share"),
+    ):
+        for name in filter(wanted, points[0][1]):
+            axis.plot(steps, [values.get(name, math.nan) for _, values in points], label=name, linewidth=1)
+        axis.set_ylabel(label)
+        if axis.lines:
+            axis.legend(fontsize="small")
+    agreement.set_xlabel("step")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+_PARTS = ("contrast", "partner", "attention")

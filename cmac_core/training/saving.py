@@ -1,0 +1,94 @@
+"""When a training saves itself, where, and what happens when the disk is full."""
+
+import io
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from cmac_core.events import Saved
+from cmac_core.specs.method import Checkpoints
+from cmac_core.training import checkpoint_files
+from cmac_core.training.checkpoint_files import FULL, Sidecar, Stored
+from cmac_core.training.errors import DiskFull
+from cmac_core.training.run import Run, versions
+
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass
+class Saving:
+    """The checkpoints of one run. Only rank 0 writes."""
+
+    run: Run
+    plan: Checkpoints
+    spec_sha256: str
+    _saved_at: float = field(default_factory=time.monotonic)
+
+    def due(self) -> bool:
+        """Whether it is time, by rank 0's clock."""
+        return self.run.rank == 0 and time.monotonic() - self._saved_at >= self.plan.every_s
+
+    def due_after(self, passes: int) -> bool:
+        """Whether a checkpoint follows the end of pass number `passes`."""
+        return passes % self.plan.every_epochs == 0
+
+    def save(self, state: dict[str, Any], must: bool = False) -> None:
+        """Write a checkpoint. On a full disk training goes on, unless it `must` be kept: then DiskFull."""
+        self._saved_at = time.monotonic()
+        if self.run.rank != 0:
+            return
+        data = serialized(state)
+        try:
+            stored = self._write(data, self._sidecar(state, data))
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            self._disk_full(error, data.nbytes, must)
+            return
+        self.run.emit(
+            Saved(
+                step=stored.sidecar.step,
+                train_epoch=stored.sidecar.train_epoch,
+                path=stored.state.relative_to(self.run.folder).as_posix(),
+                sha256=stored.sidecar.sha256,
+                bytes=stored.sidecar.bytes,
+            )
+        )
+        checkpoint_files.prune(self.run.folder / CHECKPOINTS, self.plan.keep)
+
+    def _write(self, data: memoryview, sidecar: Sidecar) -> Stored:
+        """Write; on a full disk remove the oldest checkpoints, one after the other, and try again."""
+        folder = self.run.folder / CHECKPOINTS
+        while True:
+            try:
+                return checkpoint_files.write(folder, data, sidecar)
+            except OSError as error:
+                if error.errno not in FULL or self.plan.keep == 0 or not checkpoint_files.drop_oldest(folder):
+                    raise
+                self.run.warn("disk_full", f"the disk is full; the oldest checkpoint made room for step {sidecar.step}")
+
+    def _sidecar(self, state: dict[str, Any], data: memoryview) -> Sidecar:
+        return Sidecar(
+            step=state["step"],
+            train_epoch=state["train_epoch"],
+            sha256=checkpoint_files.sha256_of_bytes(data),
+            bytes=data.nbytes,
+            world_size=state["world_size"],
+            spec_sha256=self.spec_sha256,
+            versions=versions(),
+        )
+
+    def _disk_full(self, error: OSError, size: int, must: bool) -> None:
+        text = f"no room for a checkpoint of {size / 1e6:.1f} MB in {self.run.folder / CHECKPOINTS}: {error.strerror}"
+        if must:
+            raise DiskFull(text, "Make room and start again: it goes on from the last checkpoint.") from error
+        self.run.warn("disk_full", f"{text}; training goes on")
+
+
+def serialized(state: dict[str, Any]) -> memoryview:
+    """The bytes of a state's file, in memory: so a full disk shows as what it is, and the hash costs no read."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getbuffer()

@@ -1,0 +1,24 @@
+"""The learning rate of each step: a linear warm-up to the peak, then constant or half a cosine (A16, A17)."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rate by step, from 0. Step `warmup_steps` - 1 is the first at the peak."""
+
+    peak: float
+    warmup_steps: int
+    total_steps: int
+    shape: Literal["constant", "cosine"] = "constant"
+
+    def at(self, step: int) -> float:
+        """The learning rate with which step `step` is taken."""
+        if step < self.warmup_steps:
+            return self.peak * (step + 1) / self.warmup_steps
+        if self.shape == "constant":
+            return self.peak
+        done = (step - self.warmup_steps) / max(self.total_steps - self.warmup_steps, 1)
+        return self.peak * (1 + math.cos(math.pi * done)) / 2

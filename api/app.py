@@ -1,0 +1,59 @@
+"""The HTTP face, put together."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from fastapi import Depends, FastAPI
+
+from api import openapi, problems
+from api.authentication import authenticate
+from api.body_limit import BodyLimit
+from api.dependencies import check_parameters
+from api.gauges import Gauges
+from api.rates import Rates
+from api.request_log import RequestLog
+from api.routers import catalog, files, jobs, lab, operation, pages, results, streams
+from api.settings import ApiSettings, api_settings
+from api.sse import Streams
+from api.version import VERSION
+
+
+def make_app(settings: ApiSettings | None = None) -> FastAPI:
+    """The app. It connects to nothing before it is asked, and comes up while database or broker are away."""
+    settings = settings or api_settings()
+    app = FastAPI(
+        title="CMAC lab",
+        version=VERSION,
+        docs_url=None,  # these would fetch scripts from elsewhere; /docs is our own
+        redoc_url=None,
+        lifespan=_listen,
+        dependencies=[Depends(check_parameters)],
+    )
+    app.state.settings = settings
+    app.state.rates = Rates(settings.rate, settings.burst)
+    app.state.streams = Streams(settings)
+    app.state.gauges = Gauges(app.state.streams.slots)
+    for router in (operation.router, pages.router):
+        app.include_router(router)
+    known = [Depends(authenticate)]
+    # Streams first: /jobs/{id}/metrics/stream must not be taken for anything else.
+    for router in (streams.router, jobs.router, results.router, files.router, catalog.router, lab.router):
+        app.include_router(router, dependencies=known, responses=openapi.problems(401, 403))
+    app.add_middleware(BodyLimit, limit=settings.body_limit)
+    app.add_middleware(RequestLog, gauges=app.state.gauges)  # added last, so it is outermost
+    problems.install(app)
+    openapi.install(app)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _listen(app: FastAPI) -> AsyncIterator[None]:
+    """While the app runs, one task listens for what changes."""
+    streams: Streams = app.state.streams
+    task = asyncio.create_task(streams.wakeups.listen())
+    yield
+    streams.leave()
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

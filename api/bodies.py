@@ -1,0 +1,66 @@
+"""Bodies as typed values: job specs, and the small ones of operators."""
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cmac_core.specs import JOB_SPEC, JobSpec
+from cmac_core.specs.problems import FieldProblem, field_problems
+from cmac_core.specs.references import Slug
+from store.errors import InvalidSpec
+from store.keys import Role
+
+B = TypeVar("B", bound="Body")
+
+
+def parse_spec(body: Any) -> JobSpec:
+    """Raises InvalidSpec with every wrong field at once."""
+    if not isinstance(body, dict):
+        raise InvalidSpec([FieldProblem("", "must be an object", body, 'for example {"kind": "retrieval", …}')])
+    try:
+        return JOB_SPEC.validate_python(body)
+    except ValidationError as error:
+        raise InvalidSpec(field_problems(error)) from error
+
+
+class Body(BaseModel):
+    """A request body other than a spec. Unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NewRoot(Body):
+    """A folder of the service's machines to read media from."""
+
+    name: Slug
+    path: str = Field(min_length=1, max_length=4000, description="Absolute.")
+
+
+class NewKey(Body):
+    """An API key to make."""
+
+    name: str = Field("", max_length=200)
+    user: str | None = Field(None, min_length=1, max_length=64, description="Whose key; without one your own.")
+    role: Role = Field(Role.submitter, description="What it may do, never more than you.")
+    project: Slug | None = Field(None, description="Only this project; without one what your own key sees.")
+    days: float | None = Field(None, gt=0, le=3650, description="Until it expires; without: never.")
+
+
+class Retry(Body):
+    """How to try again."""
+
+    fresh: bool = Field(False, description="From the start, not from the last checkpoint.")
+
+
+def parse_body(kind: type[B], body: Any) -> B:
+    """Raises InvalidSpec with every wrong field at once."""
+    try:
+        return kind.model_validate(body)
+    except ValidationError as error:
+        raise InvalidSpec([_problem(item) for item in error.errors(include_url=False)]) from error
+
+
+def _problem(item: Any) -> FieldProblem:
+    pointer = "".join(f"/{part}" for part in item["loc"])
+    message = "no such field" if item["type"] == "extra_forbidden" else str(item["msg"])
+    return FieldProblem(pointer, message[:1].lower() + message[1:], item["input"])

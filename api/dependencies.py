@@ -1,0 +1,55 @@
+"""What endpoints get: one transaction a request, and checks that come before every one of them."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from fastapi import Depends, Request
+from sqlalchemy.orm import Session
+
+from store.database import sessions
+from store.errors import BadFilter, BadRequest
+
+LABEL = "label."
+
+
+def open_session() -> Iterator[Session]:
+    """One transaction a request: committed when the endpoint returns, undone when it raises."""
+    with sessions.begin() as session:
+        yield session
+
+
+# Scope "function" commits before the response leaves: a 202 always means that the row is there.
+SessionDep = Annotated[Session, Depends(open_session, scope="function")]
+
+
+async def check_parameters(request: Request) -> None:
+    """A misspelt query parameter is an error, not silence. Raises BadFilter with `allowed`."""
+    if not request.query_params:
+        return
+    allowed = _parameters(request)
+    for name, value in request.query_params.multi_items():
+        labelled = name.startswith(LABEL) and f"{LABEL}NAME" in allowed
+        if name not in allowed and not labelled:
+            shown = ", ".join(allowed) or "none"
+            raise BadFilter(f"{request.url.path} has no parameter {name[:64]!r}; it knows: {shown}", allowed=allowed)
+        if "\0" in name or "\0" in value:
+            raise BadRequest(f"the parameter {name[:64]!r} holds a NUL character")
+
+
+def _parameters(request: Request) -> list[str]:
+    """What this path documents."""
+    path = getattr(request.scope.get("route"), "path_format", "")
+    operation = request.app.openapi()["paths"].get(path, {}).get(request.method.lower(), {})
+    return sorted(one["name"] for one in operation.get("parameters", []) if one["in"] == "query")
+
+
+def labels_of(request: Request) -> dict[str, list[str]]:
+    """Values asked for by `label.k=v`; repeated means or."""
+    found: dict[str, list[str]] = {}
+    for name, value in request.query_params.multi_items():
+        if name.startswith(LABEL):
+            found.setdefault(name.removeprefix(LABEL), []).append(value)
+    return found
+
+
+LabelsDep = Annotated[dict[str, list[str]], Depends(labels_of)]

@@ -1,0 +1,101 @@
+"""OpenAPI 3.1: what FastAPI derives, plus the job specs, which are parsed by hand to name every error at once."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api.problem_kinds import PROBLEM_KINDS
+from cmac_core.specs import JOB_SPEC
+
+Responses = dict[int | str, dict[str, Any]]
+
+_REF = "#/components/schemas/{model}"
+_PROBLEM = {"application/problem+json": {"schema": {"$ref": _REF.format(model="Problem")}}}
+SPEC_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": _REF.format(model="JobSpec")}}},
+    }
+}
+EVENT_STREAM: Responses = {
+    200: {"description": "Server-sent events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    204: {"description": "The stream has ended and nothing follows."},
+}
+TEXT: Responses = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+CSV: Responses = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
+BYTES: Responses = {
+    200: {"description": "The bytes.", "content": {"application/octet-stream": {}}},
+    206: {"description": "A part of them.", "content": {"application/octet-stream": {}}},
+    304: {"description": "You have them."},
+}
+
+DESCRIPTION = """
+A lab's shared queue for video-audio self-supervised learning: POST a job spec, follow it, read the result.
+
+Every request but the open ones carries `Authorization: Bearer cmac_…`. Errors are `application/problem+json`;
+`/problems/{code}` explains each. Lists lead from page to page by `next_cursor`. A POST that creates takes an
+`Idempotency-Key`, and the same key with the same body gives the same answer again.
+"""
+
+
+def problems(*statuses: int) -> Responses:
+    """Documents problem answers of these statuses, with their codes."""
+    codes = {status: [c for c, kind in PROBLEM_KINDS.items() if kind.status == status] for status in statuses}
+    return {
+        status: {"description": ", ".join(f"`{code}`" for code in found), "content": _PROBLEM}
+        for status, found in codes.items()
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Let the app describe itself like this."""
+
+    def describe() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _described(app)
+        return app.openapi_schema
+
+    app.openapi = describe  # type: ignore[method-assign]
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    made = get_openapi(
+        title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes, tags=app.openapi_tags
+    )
+    spec = JOB_SPEC.json_schema(ref_template=_REF)
+    schemas = made.setdefault("components", {}).setdefault("schemas", {})
+    schemas |= {**spec.pop("$defs"), "JobSpec": spec, "Problem": _problem_schema()}
+    for path in made["paths"].values():
+        for operation in path.values():
+            # FastAPI's own 422 has another shape than ours, and bad parameters are 400 here.
+            if "HTTPValidationError" in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
+                operation["responses"].setdefault("400", problems(400)[400])
+    schemas.pop("HTTPValidationError", None)
+    schemas.pop("ValidationError", None)
+    return made
+
+
+def _problem_schema() -> dict[str, Any]:
+    text = {"type": "string"}
+    error = {
+        "type": "object",
+        "properties": {"pointer": text, "message": text, "got": {}, "hint": text},
+        "required": ["pointer", "message"],
+    }
+    return {
+        "type": "object",
+        "description": "RFC 9457; each code may add members.",
+        "properties": {
+            "type": text,
+            "title": text,
+            "status": {"type": "integer"},
+            "detail": text,
+            "instance": text,
+            "code": {"type": "string", "enum": list(PROBLEM_KINDS)},
+            "request_id": text,
+            "errors": {"type": "array", "items": error},
+        },
+        "required": ["type", "title", "status", "detail", "code", "request_id"],
+    }

@@ -1,0 +1,1 @@
+"""What comes in, one store call, what goes out."""

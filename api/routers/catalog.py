@@ -1,0 +1,119 @@
+"""What jobs read and leave behind: datasets, checkpoints, and the roots that media come from."""
+
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from api.authentication import OperatorDep, ViewerDep
+from api.bodies import NewRoot, parse_body
+from api.dependencies import SessionDep
+from api.json_bodies import JsonBody
+from api.once import IdempotencyKey, Once
+from api.openapi import problems
+from api.pages import Cursor, Limit, cut
+from api.trail import TrailDep
+from api.views.base import ListView
+from api.views.data import CheckpointView, DatasetView, RootView
+from store import checkpoints, datasets, jobs, roots
+from store.idempotency import Answer
+
+router = APIRouter(tags=["catalog"])
+
+_MOST = 10_000
+
+
+@router.get("/datasets")
+def list_datasets(
+    request: Request,
+    response: Response,
+    principal: ViewerDep,
+    session: SessionDep,
+    name: Annotated[str | None, Query(max_length=64, description="Only this name.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> ListView[DatasetView]:
+    """Packed datasets, newest first."""
+    rows = [DatasetView.model_validate(row) for row in datasets.listed(session, principal, _MOST)]
+    named = [row for row in rows if name in (None, row.name)]
+    return cut(request, response, named, lambda row: str(row.id), limit=limit, cursor=cursor)
+
+
+@router.get("/datasets/{reference}", responses=problems(404))
+def get_dataset(reference: str, principal: ViewerDep, session: SessionDep) -> DatasetView:
+    """One dataset by id or NAME[@VERSION]."""
+    return DatasetView.model_validate(datasets.get(session, reference, principal))
+
+
+@router.get("/datasets/{reference}/quarantine", responses=problems(404))
+def list_quarantine(
+    reference: str,
+    request: Request,
+    response: Response,
+    principal: ViewerDep,
+    session: SessionDep,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> ListView[dict[str, Any]]:
+    """Files that its pack refused, each with a reason."""
+    rows = datasets.quarantine(session, datasets.get(session, reference, principal))
+    return cut(request, response, rows, lambda row: str(row["source"]), limit=limit, cursor=cursor)
+
+
+@router.get("/checkpoints", responses=problems(404))
+def list_checkpoints(
+    request: Request,
+    response: Response,
+    principal: ViewerDep,
+    session: SessionDep,
+    job: Annotated[UUID | None, Query(description="Only of this job.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> ListView[CheckpointView]:
+    """Saved states that are there and good, newest first."""
+    if job is not None:
+        jobs.get(session, job, principal)
+    rows = [CheckpointView.model_validate(row) for row in checkpoints.listed(session, principal, job, _MOST)]
+    return cut(request, response, rows, lambda row: str(row.id), limit=limit, cursor=cursor)
+
+
+@router.get("/checkpoints/{checkpoint_id}", responses=problems(404))
+def get_checkpoint(checkpoint_id: UUID, principal: ViewerDep, session: SessionDep) -> CheckpointView:
+    """One saved state."""
+    return CheckpointView.model_validate(checkpoints.get(session, checkpoint_id, principal))
+
+
+@router.get("/roots")
+def list_roots(
+    request: Request,
+    response: Response,
+    principal: ViewerDep,
+    session: SessionDep,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> ListView[RootView]:
+    """Named folders below which a pack may read."""
+    rows = [RootView.model_validate(row) for row in roots.listed(session)]
+    return cut(request, response, rows, lambda row: row.name, limit=limit, cursor=cursor)
+
+
+@router.post("/roots", status_code=201, response_model=RootView, responses=problems(409, 422))
+def add_root(
+    request: Request,
+    body: JsonBody,
+    principal: OperatorDep,
+    session: SessionDep,
+    trail: TrailDep,
+    idempotency_key: IdempotencyKey = None,
+) -> JSONResponse:
+    """Name a folder of the service's machine (operators). The same again changes nothing."""
+    new = parse_body(NewRoot, body)
+
+    def add() -> Answer:
+        root = RootView.model_validate(roots.add(session, new.name, Path(new.path), principal))
+        trail.write("root.add", new.name, {"path": root.path})
+        return Answer(201, {}, root.model_dump(mode="json"))
+
+    return Once(request, session, principal, idempotency_key).answer(body, add)

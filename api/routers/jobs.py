@@ -1,0 +1,193 @@
+"""Jobs: submit, list, look, cancel, retry, and what they leave."""
+
+import hashlib
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from api.authentication import SubmitterDep, ViewerDep
+from api.bodies import Retry, parse_body, parse_spec
+from api.dependencies import LabelsDep, SessionDep
+from api.etags import is_known, job_etag, not_modified
+from api.json_bodies import JsonBody, OptionalJsonBody
+from api.once import IdempotencyKey, Once
+from api.openapi import SPEC_BODY, problems
+from api.pages import Cursor, Limit, cut, link_next
+from api.views.base import ListView
+from api.views.data import ArtifactView, CheckpointView
+from api.views.jobs import EventView, JobRow, JobView
+from store import artifacts, attempts, checkpoints, job_events, jobs
+from store.errors import BadCursor
+from store.idempotency import Answer
+
+router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(404))
+
+Values = Annotated[list[str] | None, Query()]
+DryRun = Annotated[bool, Query(description="Check and estimate; store nothing, use up no key.")]
+Force = Annotated[bool, Query(description="Do not wait for a checkpoint.")]
+
+
+@router.post("", status_code=202, response_model=JobView, openapi_extra=SPEC_BODY, responses=problems(409, 422, 429))
+def submit_job(
+    request: Request,
+    body: JsonBody,
+    principal: SubmitterDep,
+    session: SessionDep,
+    idempotency_key: IdempotencyKey = None,
+    dry_run: DryRun = False,
+) -> Response:
+    """Submit one spec; `dry_run` only says what would happen."""
+    if dry_run:
+        return JSONResponse(jobs.estimate(session, parse_spec(body), principal))
+
+    def submit() -> Answer:
+        job = jobs.submit(session, parse_spec(body), principal)
+        headers = {"Location": f"/jobs/{job.id}", "ETag": job_etag(job)}
+        return Answer(202, headers, JobView.whole(session, job).model_dump(mode="json"))
+
+    return Once(request, session, principal, idempotency_key).answer(body, submit)
+
+
+@router.get("", response_model=ListView[JobRow], responses=problems(400))
+def list_jobs(
+    request: Request,
+    response: Response,
+    principal: ViewerDep,
+    session: SessionDep,
+    labels: LabelsDep,
+    state: Values = None,
+    kind: Values = None,
+    owner: Values = None,
+    project: Values = None,
+    dataset: Values = None,
+    checkpoint: Values = None,
+    node: Values = None,
+    reason: Values = None,
+    name: Annotated[list[str] | None, Query(description="Its beginning.")] = None,
+    submitted_after: Values = None,
+    submitted_before: Values = None,
+    label: Annotated[list[str] | None, Query(alias="label.NAME", description="Value of the label NAME.")] = None,
+    sort: Annotated[str, Query(description=", ".join(jobs.SORTS))] = "-submitted_at",
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    count: Annotated[bool, Query(description="Also count, at most 10,000.")] = False,
+) -> Any:
+    """Jobs that you may see; filters are joined by and, a repeated one by or."""
+    given = {filter: request.query_params.getlist(filter) for filter in jobs.FILTERS}
+    filters = {name: values for name, values in given.items() if values}
+    filters |= {f"label.{name}": values for name, values in labels.items()}
+    page = jobs.page(session, principal, filters, sort, limit, cursor, count)
+    rows = " ".join(f"{job.id} {job.version}.{job.live}" for job in page.items)
+    tag = f'"{hashlib.sha256(f"{rows} {page.total}".encode()).hexdigest()[:32]}"'
+    if is_known(request, tag):
+        return not_modified(tag)
+    response.headers["ETag"] = tag
+    link_next(request, response, page.next_cursor)
+    items = [JobRow.of(job) for job in page.items]
+    return ListView[JobRow](items=items, next_cursor=page.next_cursor, count=page.total)
+
+
+@router.get("/{job_id}", response_model=JobView)
+def get_job(job_id: UUID, request: Request, response: Response, principal: ViewerDep, session: SessionDep) -> Any:
+    """One job: its row, why it waits, how far it is, where to go on. 304 when nothing has changed."""
+    job = jobs.get(session, job_id, principal)
+    tag = job_etag(job)
+    if is_known(request, tag):
+        return not_modified(tag)
+    response.headers["ETag"] = tag
+    return JobView.whole(session, job)
+
+
+@router.post("/{job_id}/cancel", status_code=202, response_model=JobView, responses=problems(409))
+def cancel_job(
+    job_id: UUID, principal: SubmitterDep, session: SessionDep, response: Response, force: Force = False
+) -> JobView:
+    """Ask it to save and stop. Asking again changes nothing."""
+    job = jobs.cancel(session, job_id, principal, force=force)
+    response.headers["ETag"] = job_etag(job)
+    return JobView.whole(session, job)
+
+
+@router.post("/{job_id}/retry", status_code=202, response_model=JobView, responses=problems(409))
+def retry_job(
+    job_id: UUID,
+    request: Request,
+    body: OptionalJsonBody,
+    principal: SubmitterDep,
+    session: SessionDep,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """A new job of the same spec, from the last checkpoint; `{"fresh": true}`: from the start."""
+    wanted = parse_body(Retry, body or {})
+
+    def retry() -> Answer:
+        job = jobs.retry(session, job_id, principal, fresh=wanted.fresh)
+        headers = {"Location": f"/jobs/{job.id}", "ETag": job_etag(job)}
+        return Answer(202, headers, JobView.whole(session, job).model_dump(mode="json"))
+
+    return Once(request, session, principal, idempotency_key).answer(body, retry)
+
+
+@router.get("/{job_id}/attempts")
+def list_attempts(job_id: UUID, principal: ViewerDep, session: SessionDep) -> ListView[dict[str, Any]]:
+    """Every try, oldest first: node, devices, times, reason, exit code."""
+    jobs.get(session, job_id, principal)
+    return ListView(items=attempts.of_job(session, job_id))
+
+
+@router.get("/{job_id}/events")
+def list_events(
+    job_id: UUID,
+    request: Request,
+    response: Response,
+    principal: ViewerDep,
+    session: SessionDep,
+    after: Annotated[int, Query(ge=0, le=2**53, description="Only events behind this seq.")] = 0,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> ListView[EventView]:
+    """What happened to it, in order."""
+    jobs.get(session, job_id, principal)
+    if cursor is not None:
+        if not cursor.isascii() or not cursor.isdecimal() or len(cursor) > 15:
+            raise BadCursor
+        after = int(cursor)
+    events = job_events.after(session, job_id, after, limit + 1)
+    items = [EventView.model_validate(event) for event in events[:limit]]
+    following = str(items[-1].seq) if len(events) > limit else None
+    link_next(request, response, following)
+    return ListView(items=items, next_cursor=following)
+
+
+@router.get("/{job_id}/artifacts")
+def list_artifacts(
+    job_id: UUID,
+    request: Request,
+    response: Response,
+    principal: ViewerDep,
+    session: SessionDep,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> ListView[ArtifactView]:
+    """Files that it left."""
+    jobs.get(session, job_id, principal)
+    rows = [ArtifactView.model_validate(row) for row in artifacts.of_job(session, job_id)]
+    return cut(request, response, rows, lambda row: row.name, limit=limit, cursor=cursor)
+
+
+@router.get("/{job_id}/checkpoints")
+def list_checkpoints_of_job(
+    job_id: UUID,
+    request: Request,
+    response: Response,
+    principal: ViewerDep,
+    session: SessionDep,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> ListView[CheckpointView]:
+    """States that it saved, newest first."""
+    jobs.get(session, job_id, principal)
+    rows = [CheckpointView.model_validate(row) for row in checkpoints.of_job(session, job_id)]
+    return cut(request, response, rows, lambda row: str(row.id), limit=limit, cursor=cursor)

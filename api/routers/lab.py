@@ -1,0 +1,132 @@
+"""The machines, the queue, and who may use them."""
+
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+
+from api.authentication import PrincipalDep, ViewerDep
+from api.bodies import NewKey, parse_body
+from api.dependencies import SessionDep
+from api.json_bodies import JsonBody
+from api.openapi import problems
+from api.pages import Cursor, Limit, cut
+from api.trail import TrailDep
+from api.views.base import ListView, View
+from api.views.data import KeyView, NewKeyView
+from api.views.jobs import JobRow
+from store import jobs, keys, nodes
+from store.errors import Forbidden, NotFound
+from store.keys import Principal, Role
+from store.tables import ApiKey
+
+router = APIRouter(tags=["lab"])
+
+
+class QueueRow(JobRow):
+    """A waiting job and its place."""
+
+    position: int
+
+
+class MeView(View):
+    """Who a key is."""
+
+    user: str
+    role: str
+    project: str | None
+    key: str
+
+
+@router.get("/nodes")
+def list_nodes(
+    request: Request,
+    response: Response,
+    principal: ViewerDep,
+    session: SessionDep,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> ListView[dict[str, Any]]:
+    """Machines with their devices, what runs on them, and when they were last heard."""
+    rows = nodes.inventory(session)
+    return cut(request, response, rows, lambda row: str(row["id"]), limit=limit, cursor=cursor)
+
+
+@router.get("/nodes/{node_id}", responses=problems(404))
+def get_node(node_id: UUID, principal: ViewerDep, session: SessionDep) -> dict[str, Any]:
+    """One machine."""
+    return nodes.one(session, node_id)
+
+
+@router.get("/queue")
+def list_queue(
+    request: Request,
+    response: Response,
+    principal: ViewerDep,
+    session: SessionDep,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> ListView[QueueRow]:
+    """Queued jobs in the order in which they are placed, each with the reason why it waits."""
+    order = enumerate(jobs.queue(session, 10_000), start=1)
+    rows = [(place, job) for place, job in order if principal.sees(job.project)]
+    page = cut(request, response, rows, lambda row: str(row[1].id), limit=limit, cursor=cursor)
+    items = [QueueRow(position=place, **JobRow.of(job).model_dump()) for place, job in page.items]
+    return ListView(items=items, next_cursor=page.next_cursor)
+
+
+@router.get("/me")
+def get_me(principal: PrincipalDep) -> MeView:
+    """Whose key this is and what it may do."""
+    return MeView.model_validate(principal)
+
+
+@router.get("/api-keys")
+def list_keys(
+    request: Request,
+    response: Response,
+    principal: PrincipalDep,
+    session: SessionDep,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> ListView[KeyView]:
+    """Your keys; an admin's list holds everybody's. Never their secrets."""
+    rows = [KeyView.model_validate(row) for row in keys.list_keys(session, _own(principal))]
+    return cut(request, response, rows, lambda row: str(row.id), limit=limit, cursor=cursor)
+
+
+@router.post("/api-keys", status_code=201, responses=problems(403, 422))
+def create_key(body: JsonBody, principal: PrincipalDep, session: SessionDep, trail: TrailDep) -> NewKeyView:
+    """Make a key; the answer is the only place where it is shown."""
+    new = parse_body(NewKey, body)
+    user = new.user or principal.user
+    if user != principal.user:
+        principal.require(Role.admin)
+    principal.require(new.role)
+    project = new.project or principal.project
+    if project is not None and not principal.sees(project):
+        raise Forbidden(f"your key sees project {principal.project} alone", needs_role="admin")
+    row, token = keys.create_key(session, user, new.name, new.role, project, new.days)
+    trail.write("key.create", row.prefix, {"user": user, "role": str(new.role), "project": project})
+    return NewKeyView(key=token, **KeyView.model_validate(row).model_dump())
+
+
+@router.delete("/api-keys/{key_id}", status_code=204, responses=problems(404))
+def revoke_key(key_id: UUID, principal: PrincipalDep, session: SessionDep, trail: TrailDep) -> None:
+    """It opens nothing from now on."""
+    key = _find(keys.list_keys(session, _own(principal)), key_id)
+    if key.revoked_at is None:
+        keys.revoke_key(session, key.prefix)
+        trail.write("key.revoke", key.prefix)
+
+
+def _own(principal: Principal) -> str | None:
+    """Whose keys this caller may handle; None: everybody's."""
+    return None if principal.role.includes(Role.admin) and principal.project is None else principal.user
+
+
+def _find(rows: list[ApiKey], key_id: UUID) -> ApiKey:
+    for row in rows:
+        if row.id == key_id:
+            return row
+    raise NotFound(f"no API key {key_id}")

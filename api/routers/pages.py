@@ -1,0 +1,97 @@
+"""Pages for people, made here, from nothing but the service itself: what it is, its paths, its problems."""
+
+from html import escape
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+
+from api.html import page
+from api.problem_kinds import PROBLEM_KINDS
+from api.version import VERSION
+from store.errors import NotFound
+
+router = APIRouter(tags=["operation"], include_in_schema=False)
+
+_METHODS = ("get", "post", "put", "patch", "delete")
+
+
+@router.get("/")
+def index(request: Request) -> Response:
+    """What this is and where to go."""
+    links = {
+        "docs": "/docs",
+        "openapi": "/openapi.json",
+        "jobs": "/jobs",
+        "datasets": "/datasets",
+        "nodes": "/nodes",
+        "queue": "/queue",
+        "ready": "/readyz",
+        "problems": "/problems",
+    }
+    if "text/html" not in request.headers.get("accept", ""):
+        return JSONResponse({"service": "cmac-lab", "version": VERSION, "links": links})
+    rows = "".join(f'<li><a href="{path}">{escape(name)}</a></li>' for name, path in links.items())
+    text = "A lab's shared queue for video-audio self-supervised learning. Requests carry an API key: "
+    text += "<code>Authorization: Bearer cmac_…</code>; <code>cmac --help</code> and the Python client find it alone."
+    return HTMLResponse(page(f"CMAC lab {VERSION}", f"<p>{text}</p><ul>{rows}</ul>"))
+
+
+@router.get("/docs")
+def docs(request: Request) -> HTMLResponse:
+    """Every path with its parameters and answers."""
+    paths: dict[str, Any] = request.app.openapi()["paths"]
+    sections = [
+        _operation(path, method, operations[method])
+        for path, operations in paths.items()
+        for method in _METHODS
+        if method in operations
+    ]
+    intro = '<p>The same for programs: <a href="/openapi.json">openapi.json</a>. '
+    intro += 'Errors: <a href="/problems">problems</a>.</p>'
+    return HTMLResponse(page("API", intro + "".join(sections)))
+
+
+@router.get("/problems")
+def problem_list() -> HTMLResponse:
+    """All codes."""
+    rows = "".join(
+        f'<tr><td>{kind.status}</td><td><a href="/problems/{code}"><code>{code}</code></a></td>'
+        f"<td>{escape(kind.title)}</td></tr>"
+        for code, kind in PROBLEM_KINDS.items()
+    )
+    return HTMLResponse(page("Problems", f"<table>{rows}</table>"))
+
+
+@router.get("/problems/{code}")
+def problem_page(code: str, request: Request) -> Response:
+    """What one code means and what to do about it."""
+    if code not in PROBLEM_KINDS:
+        raise NotFound(f"no problem has the code {code[:64]!r}")
+    kind = PROBLEM_KINDS[code]
+    if "text/html" not in request.headers.get("accept", "text/html"):
+        return JSONResponse({"code": code, **kind._asdict()})
+    body = f"<p>Status {kind.status}, code <code>{code}</code></p><p>{escape(kind.explanation)}</p>"
+    return HTMLResponse(page(kind.title, body + '<p><a href="/problems">All problems</a></p>'))
+
+
+def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
+    parameters = "".join(_parameter(parameter) for parameter in operation.get("parameters", []))
+    answers = ", ".join(
+        f"{status} {escape(answer.get('description', ''))}" for status, answer in sorted(operation["responses"].items())
+    )
+    text = escape(operation.get("description") or operation.get("summary", ""))
+    body = '<p>Body: a job spec, see <a href="/openapi.json">JobSpec</a>.</p>' if "requestBody" in operation else ""
+    table = f"<table>{parameters}</table>" if parameters else ""
+    head = f"<h2><b>{method.upper()}</b> <code>{escape(path)}</code></h2>"
+    return f"<section>{head}<p>{text}</p>{body}{table}<p class=answers>{answers}</p></section>"
+
+
+def _parameter(parameter: dict[str, Any]) -> str:
+    schema = parameter.get("schema", {})
+    about = parameter.get("description") or schema.get("description", "")
+    default = f" (default {schema['default']})" if "default" in schema else ""
+    return (
+        f"<tr><td><code>{escape(parameter['name'])}</code></td><td>{parameter['in']}</td>"
+        f"<td>{escape(about + default)}</td></tr>"
+    )

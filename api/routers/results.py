@@ -1,0 +1,106 @@
+"""The answer of a job, whatever has become of it, and its attention maps."""
+
+import asyncio
+import contextlib
+import time
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+
+from api.authentication import ViewerDep
+from api.dependencies import SessionDep
+from api.etags import POLL_AGAIN_S, etag, is_known, not_modified
+from api.openapi import Responses, problems
+from api.pages import Cursor, Limit, cut
+from api.sse import Streams
+from api.views.base import ListView
+from api.views.data import artifact_url
+from api.views.results import result_body
+from store import results
+from store.database import transact
+from store.keys import Principal
+
+router = APIRouter(prefix="/results", tags=["results"], responses=problems(404))
+
+Wait = Annotated[float, Query(ge=0, le=30, description="Hold the answer so many seconds until something changes.")]
+_ANSWERS: Responses = {
+    202: {"description": "Not final yet: state, progress, values so far."},
+    304: {"description": "Nothing has changed."},
+    **problems(410),
+}
+_POLL_S = 1.0
+_MOST_MAPS = 10_000
+
+
+@router.get(
+    "/{job_id}",
+    responses=_ANSWERS,
+)
+async def get_result(job_id: UUID, request: Request, principal: ViewerDep, wait: Wait = 0) -> Response:
+    """202 while the job is unfinished; 200 with `state` succeeded, failed or cancelled when it is final."""
+    view = await _view(job_id, principal)
+    if wait and not view["final"]:
+        view = await _changed(request, principal, job_id, view, time.monotonic() + wait)
+    tag = etag(view["version"], view["live"])
+    later = {} if view["final"] else {"Retry-After": POLL_AGAIN_S}
+    if is_known(request, tag):
+        return not_modified(tag, later)
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache", **later}
+    return JSONResponse(result_body(view), 200 if view["final"] else 202, headers=headers)
+
+
+@router.get("/{job_id}/attention")
+def get_attention(
+    job_id: UUID,
+    request: Request,
+    response: Response,
+    principal: ViewerDep,
+    session: SessionDep,
+    clip: Annotated[str | None, Query(max_length=1000)] = None,
+    modality: Literal["video", "audio"] | None = None,
+    map: Annotated[Literal["s", "s_hat"] | None, Query(description="Guided target, or own prediction.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> ListView[dict[str, Any]]:
+    """Maps of an attention job: numbers (`raw`, .npz), picture (`png`) and film with sound (`mp4`) of each."""
+    found = results.attention(
+        session, job_id, principal, clip=clip, modality=modality, map=map, limit=_MOST_MAPS
+    )  # fmt: skip
+    rows = [_with_links(row) for row in found]
+    return cut(request, response, rows, _name, limit=limit, cursor=cursor)
+
+
+def _with_links(row: dict[str, Any]) -> dict[str, Any]:
+    files = {kind: artifact_url(sha256) for kind, sha256 in row["files"].items()}
+    return {name: value for name, value in row.items() if name != "files"} | files
+
+
+def _name(row: dict[str, Any]) -> str:
+    return "\n".join(str(row.get(part)) for part in ("clip", "t0_s", "modality", "map"))
+
+
+async def _view(job_id: UUID, principal: Principal) -> dict[str, Any]:
+    return await run_in_threadpool(transact, lambda session: results.view(session, job_id, principal))
+
+
+async def _changed(
+    request: Request, principal: Principal, job_id: UUID, view: dict[str, Any], deadline: float
+) -> dict[str, Any]:
+    """The view once its ETag is another than now, or at the deadline. Counts as a stream."""
+    streams: Streams = request.app.state.streams
+    streams.slots.check(principal.key)
+    before = etag(view["version"], view["live"])
+    if "if-none-match" in request.headers and not is_known(request, before):
+        return view
+    with streams.slots.hold(principal.key), streams.wakeups.of(str(job_id)) as woken:
+        while (left := deadline - time.monotonic()) > 0 and not await request.is_disconnected():
+            woken.clear()
+            view = await _view(job_id, principal)
+            if etag(view["version"], view["live"]) != before:
+                break
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(woken.wait(), min(left, _POLL_S))
+    return view

@@ -1,0 +1,108 @@
+"""Jobs, their attempts and events, as they leave."""
+
+from typing import Any, Self
+from uuid import UUID
+
+from pydantic import Field
+from sqlalchemy.orm import Session
+
+from api.views.base import Time, View
+from store import jobs
+from store.states import Priority
+from store.tables import Job
+
+
+class LinksView(View):
+    """Where to go on from a job."""
+
+    self: str
+    result: str
+    events: str
+    logs: str
+    metrics: str
+    cancel: str | None = None
+    retry: str | None = None
+
+
+class JobRow(View):
+    """A job as lists show it."""
+
+    id: UUID
+    kind: str
+    name: str
+    state: str
+    version: int = Field(description="Rises with the row; If-Match compares it.")
+    project: str
+    owner: str
+    priority: str
+    labels: dict[str, str]
+    reason: str | None
+    detail: str | None
+    hint: str | None
+    submitted_at: Time
+    started_at: Time | None
+    ended_at: Time | None
+    epoch: int = Field(description="How often the job was placed on a machine.")
+    user_restarts: int
+    infra_restarts: int
+    gpus: int
+    cpu_slots: int
+    seed: int
+    spec_sha256: str
+    retry_of: UUID | None
+    dataset_id: UUID | None
+    checkpoint_id: UUID | None
+    checkpoint_job: UUID | None
+    waiting: dict[str, Any] | None = Field(description="Why it does not run: code, text, expected_start.")
+    progress: dict[str, Any] | None = Field(description="phase, step, of, rate, unit, eta_s of the newest attempt.")
+    links: LinksView
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        """The view of a row."""
+        return cls.model_validate(_members(job))
+
+
+class JobView(JobRow):
+    """One job with everything about it."""
+
+    position: int | None = Field(description="Place in the queue, 1 is next; null when it does not wait for a place.")
+    after: list[dict[str, str]] = Field(description="Jobs that it waits for, or waited for.")
+    before: list[dict[str, str]] = Field(description="Jobs that wait for it.")
+    spec: dict[str, Any]
+    git_sha: str | None
+    lock_sha256: str | None
+
+    @classmethod
+    def whole(cls, session: Session, job: Job) -> Self:
+        """The view of a row and what belongs to it."""
+        more = {"position": jobs.position(session, job), "spec": job.spec, **jobs.edges(session, job.id)}
+        return cls.model_validate(_members(job) | more)
+
+
+def _members(job: Job) -> dict[str, Any]:
+    columns = {column.key: getattr(job, column.key) for column in Job.__table__.columns}
+    return columns | {"priority": list(Priority)[job.priority], "links": _links(job)}
+
+
+def _links(job: Job) -> LinksView:
+    here = f"/jobs/{job.id}"
+    verbs = {verb: f"{here}/{verb}" for verb in jobs.allowed(job) if verb in ("cancel", "retry")}
+    return LinksView(
+        self=here,
+        result=f"/results/{job.id}",
+        events=f"{here}/events/stream",
+        logs=f"{here}/logs",
+        metrics=f"{here}/metrics",
+        **verbs,
+    )
+
+
+class EventView(View):
+    """Something that happened to a job."""
+
+    seq: int
+    at: Time
+    type: str
+    actor: str
+    data: dict[str, Any]

@@ -95,7 +95,7 @@ class R2Plus1D18(nn.Module):
 
     def __init__(self, width: int, group: int) -> None:
         super().__init__()
-        stem = 45 * width // 64
+        stem = max(45 * width // 64, 1)
         self.channels = 8 * width
         self.stem = nn.Sequential(
             SpatialConv(3, stem, 7, 2),

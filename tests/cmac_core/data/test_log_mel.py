@@ -39,7 +39,7 @@ def test_frame_t_sees_the_samples_from_240_t_alone(log_mel: LogMel) -> None:
 def test_known_sounds_have_known_values(log_mel: LogMel) -> None:
     assert log_mel(torch.zeros(1, 24_000)).unique().tolist() == [pytest.approx(math.log(1e-8), abs=1e-4)]
     noise = torch.rand(1, 24_000, generator=torch.Generator().manual_seed(0)) - 0.5  # up to half a bit
-    assert log_mel(noise / 32768).mean().item() == pytest.approx(-17.5, abs=0.2)
+    assert log_mel(noise / 32768).mean().item() == pytest.approx(-17.4, abs=0.2)
     sine = torch.sin(2 * math.pi * 1000 * torch.arange(24_000) / 24_000)[None]
     assert log_mel(sine).max().item() == pytest.approx(9.98, abs=0.01)
 

@@ -1,17 +1,33 @@
-"""One try at running a job. Whoever writes shows its lease; an old one changes nothing."""
+"""One try at running a job. Whoever writes shows its lease; an old one changes nothing.
+
+Locks are always taken in this order: leaders, attempt_parts, attempts, jobs, gpu_leases.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from sqlalchemy import Row, func, select, update
 from sqlalchemy.orm import Session
 
+from store import ending, inputs, moves, outbox, queue
 from store.ends import Reason
-from store.states import Desired, DeviceKind, PartState, StopFor
-from store.tables import Attempt, Device, Job
+from store.errors import AlreadyAdopted, AlreadyRecorded, Fenced
+from store.settings import settings
+from store.states import (
+    HELD_PARTS,
+    LIVE_PARTS,
+    AttemptState,
+    Desired,
+    DeviceKind,
+    JobState,
+    PartState,
+    StopFor,
+)
+from store.tables import Attempt, Device, DeviceLease, Job, Node, Part
 
 
 class Lease(NamedTuple):
@@ -32,7 +48,8 @@ class Orders(NamedTuple):
     go_at: datetime | None
 
 
-class LeasedDevice(NamedTuple):
+@dataclass(frozen=True)
+class LeasedDevice:
     id: UUID
     kind: DeviceKind
     index: int
@@ -55,6 +72,7 @@ class Work:
     events_offset: int
     folder: Path  # of this attempt
     orders: Orders
+    problem: str | None = None  # an input is gone: finish with data_error and this as detail
 
 
 class LivePart(NamedTuple):
@@ -74,41 +92,150 @@ class LivePart(NamedTuple):
 
 
 def place(session: Session, job_id: UUID, node_id: UUID, devices: Sequence[Device]) -> Lease | None:
-    """Give a queued job to a node, in one transaction with its messages; None when it is no longer queued."""
-    raise NotImplementedError
+    """Give a queued job to a node, in one transaction with its messages; None when it is no longer queued.
+
+    The message is a row too: a relay sends what was committed. Raises IntegrityError when a device is leased.
+    """
+    job = moves.lock(session, job_id)
+    if job.state is not JobState.queued:
+        return None
+    job.epoch += 1
+    names = [f"{device.kind}-{device.index}" for device in devices]
+    moves.move(session, job, JobState.scheduled, "scheduler", more={"node": str(node_id), "devices": names})
+    attempt = Attempt(job_id=job.id, epoch=job.epoch)
+    session.add(attempt)
+    session.flush()
+    session.add(Part(attempt_id=attempt.id, epoch=job.epoch, node_id=node_id))
+    session.add_all(
+        DeviceLease(
+            gpu_id=device.id,
+            attempt_id=attempt.id,
+            epoch=job.epoch,
+            owner=job.owner,
+            project=job.project,
+            weight=device.weight,
+        )
+        for device in devices
+    )
+    outbox.add(session, queue.node_queue(node_id), {"attempt_id": str(attempt.id), "epoch": job.epoch})
+    session.flush()
+    return Lease(attempt.id, job.epoch)
 
 
 def claim(session: Session, attempt: UUID, epoch: int, node_id: UUID) -> Lease | None:
     """Take what was placed on this node; None when another delivery came first or it is over. Worker and node loop."""
-    raise NotImplementedError
+    mine = (Part.attempt_id == attempt, Part.epoch == epoch, Part.node_id == node_id)
+    part = session.scalar(
+        update(Part)
+        .where(*mine, Part.state == PartState.dispatched)
+        .values(state=PartState.starting, claimed_at=func.now(), heartbeat_at=func.now())
+        .returning(Part.part)
+    )
+    if part is None:
+        return None
+    begun = update(Attempt).where(Attempt.id == attempt, Attempt.state == AttemptState.dispatched)
+    session.execute(begun.values(state=AttemptState.starting))
+    session.execute(update(Node).where(Node.id == node_id, Node.unclaimed > 0).values(unclaimed=0))
+    return Lease(attempt, epoch, part)
 
 
 def adopt(session: Session, lease: Lease, pid: int, pid_start: int, pid_ns: int, boot_id: str) -> Work:
     """Become the supervisor of a claimed part. Raises AlreadyAdopted when there is one, Fenced when it is over."""
-    raise NotImplementedError
+    adopted = session.execute(
+        update(Part)
+        .where(*_mine(lease), Part.state == PartState.starting, Part.pid.is_(None))
+        .values(pid=pid, pid_start=pid_start, pid_ns=pid_ns, boot_id=boot_id, heartbeat_at=func.now())
+        .returning(Part.node_id, Part.events_offset)
+    ).first()
+    if adopted is None:
+        if is_live(session, lease):
+            raise AlreadyAdopted
+        raise Fenced
+    attempt = _lock(session, lease.attempt)
+    job = session.get_one(Job, attempt.job_id, populate_existing=True)
+    found = inputs.resolve(session, job)
+    attempt.inputs, attempt.resume_step = found.kept, found.resume_step
+    return Work(
+        lease=lease,
+        job_id=job.id,
+        kind=job.kind,
+        spec=job.spec,
+        node_id=adopted.node_id,
+        devices=_devices(session, lease),
+        inputs=found.files,
+        resume_checkpoint=found.resume_checkpoint,
+        grace_s=job.grace_s,
+        events_offset=adopted.events_offset,
+        folder=settings().attempt_folder(job.id, lease.epoch),
+        orders=orders(session, lease),
+        problem=found.problem,
+    )
 
 
 def ready(session: Session, lease: Lease) -> bool:
-    """This part could start. When it is the last one: go_at is set, attempt and job are running. Raises Fenced."""
-    raise NotImplementedError
+    """This part could start. When it is the last one, go_at is set, attempt and job are running, and it is True.
+
+    False: others are not ready, or the attempt should stop (see `orders`). Raises Fenced.
+    """
+    hold(session, lease, state=PartState.ready, ready_at=func.now())
+    attempt = _lock(session, lease.attempt)
+    states = session.scalars(select(Part.state).where(Part.attempt_id == attempt.id)).all()
+    if attempt.desired is Desired.stop or any(state is not PartState.ready for state in states):
+        return False
+    attempt.go_at = attempt.running_at = func.now()
+    attempt.state = AttemptState.running
+    session.execute(update(Part).where(Part.attempt_id == attempt.id).values(state=PartState.running))
+    job = moves.lock(session, attempt.job_id)
+    if job.state is JobState.scheduled:
+        job.rejections = 0
+        moves.move(session, job, JobState.running, "supervisor")
+    session.flush()
+    return True
 
 
 def beat(session: Session, lease: Lease, old_offset: int, new_offset: int) -> Orders:
     """The fence: first in every transaction of a supervisor. It takes the row's lock, or raises.
 
-    Raises AlreadyRecorded(offset) when an earlier commit had arrived after all, Fenced when it is over.
+    The offset in the same statement makes the ingest of events exactly once. Guard and write are on the same
+    row: a state tested on a joined row was seen too late. Raises AlreadyRecorded(offset) when an earlier commit
+    had arrived after all, Fenced when it is over.
     """
-    raise NotImplementedError
+    row = session.execute(
+        update(Part)
+        .where(*_mine(lease), Part.events_offset == old_offset, Part.state.in_(HELD_PARTS))
+        .where(Attempt.id == Part.attempt_id)
+        .values(heartbeat_at=func.now(), events_offset=new_offset)
+        .returning(*_ORDERS)
+    ).first()
+    if row is None:
+        there = session.execute(select(Part.events_offset).where(*_mine(lease), Part.state.in_(HELD_PARTS))).first()
+        if there is None or there.events_offset == old_offset:
+            raise Fenced
+        raise AlreadyRecorded(there.events_offset)
+    return _orders(row)
+
+
+def hold(session: Session, lease: Lease, **values: Any) -> None:
+    """The fence for other writes: takes the part's row and sets `values` on it. Raises Fenced."""
+    mine = update(Part).where(*_mine(lease), Part.state.in_(HELD_PARTS))
+    if session.scalar(mine.values(heartbeat_at=func.now(), **values).returning(Part.part)) is None:
+        raise Fenced
 
 
 def orders(session: Session, lease: Lease) -> Orders:
     """What is wanted now, without writing (every 2 s). Raises Fenced when the part is over."""
-    raise NotImplementedError
+    query = select(*_ORDERS).join(Attempt, Attempt.id == Part.attempt_id)
+    row = session.execute(query.where(*_mine(lease), Part.state.in_(HELD_PARTS))).first()
+    if row is None:
+        raise Fenced
+    return _orders(row)
 
 
 def stopping(session: Session, lease: Lease) -> None:
     """The supervisor has passed the wish to stop on. Raises Fenced."""
-    raise NotImplementedError
+    hold(session, lease, state=PartState.stopping)
+    going = update(Attempt).where(Attempt.id == lease.attempt, Attempt.state != AttemptState.exited)
+    session.execute(going.values(state=AttemptState.stopping))
 
 
 def finish(
@@ -122,45 +249,157 @@ def finish(
 ) -> Job:
     """This part is over and its devices were seen empty: leases end, and the job goes where QUEUE 8 says.
 
-    Call `record` for the last event lines first, in the same transaction. Also used by the node loop for a
-    part whose supervisor is gone (supervisor_lost, node_rebooted). Raises Fenced.
+    Call `beat` and `record` for the last event lines first, in the same transaction. Also used by the node loop
+    for a part whose supervisor is gone (supervisor_lost, node_rebooted). Raises Fenced.
     """
-    raise NotImplementedError
+    over = update(Part).where(*_mine(lease), Part.state.in_(LIVE_PARTS))
+    over = over.values(state=PartState.exited, exit_code=exit_code, heartbeat_at=func.now())
+    if session.scalar(over.returning(Part.part)) is None:
+        raise Fenced
+    attempt = _lock(session, lease.attempt)
+    # One part over means all stop; the first one's reason is the attempt's.
+    first = ending.Ending(Reason(attempt.reason), attempt.detail or "", attempt.hint or "") if attempt.reason else None
+    end = first or ending.Ending(reason, detail, hint)
+    others = select(func.count()).where(Part.attempt_id == attempt.id, Part.state.in_(LIVE_PARTS))
+    if session.scalar(others):
+        attempt.reason, attempt.detail, attempt.hint = end.reason, end.detail, end.hint
+        attempt.desired = Desired.stop
+        return session.get_one(Job, attempt.job_id)
+    return ending.end(session, attempt, end, exit_code=exit_code, log_tail=log_tail, release=True)
 
 
-def give_up(session: Session, attempt: UUID, reason: Reason, *, release: bool, detail: str = "") -> bool:
+def give_up(
+    session: Session,
+    attempt: UUID,
+    reason: Reason,
+    *,
+    release: bool,
+    detail: str = "",
+    silent_s: float | None = None,
+) -> bool:
     """The reconciler's: end an attempt whose supervisor is silent; False when it has ended meanwhile.
 
+    With `silent_s` only if a part has not been heard for that long, tested on the rows that are written.
     `release=False` keeps the devices leased until the node's own loop has killed what is left (`release`).
     """
-    raise NotImplementedError
+    rows = select(Part).where(Part.attempt_id == attempt, Part.state.in_(LIVE_PARTS)).order_by(Part.part)
+    parts = session.scalars(rows.with_for_update().execution_options(populate_existing=True)).all()
+    if not parts:
+        return False
+    if silent_s is not None:
+        limit = func.now() - timedelta(seconds=silent_s)
+        silent = select(Part.part).where(Part.attempt_id == attempt, Part.heartbeat_at < limit)
+        if not set(session.scalars(silent)) & {part.part for part in parts}:
+            return False
+    for part in parts:
+        part.state = PartState.lost
+    session.flush()
+    end = ending.Ending(reason, detail, "")
+    ending.end(session, _lock(session, attempt), end, exit_code=None, log_tail="", release=release)
+    return True
 
 
 def release(session: Session, attempt: UUID) -> int:
     """End the leases of an attempt that is over, once its processes are gone; how many there were."""
-    raise NotImplementedError
+    over = select(Attempt.id).where(Attempt.id == attempt, Attempt.state == AttemptState.exited)
+    return ending.release_devices(session, attempt) if session.scalar(over) else 0
 
 
 def leftover(session: Session, node_id: UUID) -> list[UUID]:
     """Attempts that are over while their devices on this node are still leased: kill their marks, then `release`."""
-    raise NotImplementedError
+    query = select(DeviceLease.attempt_id).distinct().join(Device, Device.id == DeviceLease.gpu_id)
+    query = query.join(Attempt, Attempt.id == DeviceLease.attempt_id)
+    return list(
+        session.scalars(
+            query.where(
+                Device.node_id == node_id, DeviceLease.released_at.is_(None), Attempt.state == AttemptState.exited
+            )
+        )
+    )
 
 
 def live_parts(session: Session, node_id: UUID) -> list[LivePart]:
     """All parts on this node that are not over, also those `dispatched` for which no message came."""
-    raise NotImplementedError
+    age = func.extract("epoch", func.now() - Part.dispatched_at)
+    query = select(Part, Attempt.job_id, Attempt.stop_for, age).join(Attempt, Attempt.id == Part.attempt_id)
+    rows = session.execute(query.where(Part.node_id == node_id, Part.state.in_(LIVE_PARTS))).all()
+    return [
+        LivePart(
+            lease=Lease(part.attempt_id, part.epoch, part.part),
+            job_id=job_id,
+            state=part.state,
+            pid=part.pid,
+            pid_start=part.pid_start,
+            pid_ns=part.pid_ns,
+            boot_id=part.boot_id,
+            events_offset=part.events_offset,
+            folder=settings().attempt_folder(job_id, part.epoch),
+            dispatched_s=float(seconds),
+            stop_for=stop_for,
+        )
+        for part, job_id, stop_for, seconds in rows
+    ]
 
 
 def is_live(session: Session, lease: Lease) -> bool:
     """Whether this part is not over: a process marked with another must go."""
-    raise NotImplementedError
+    return session.scalar(select(Part.part).where(*_mine(lease), Part.state.in_(LIVE_PARTS))) is not None
 
 
 def of_job(session: Session, job_id: UUID) -> list[dict[str, Any]]:
-    """Every try: epoch, node, devices, times, reason, exit code; oldest first."""
-    raise NotImplementedError
+    """Every try, oldest first: state, node, devices, times, reason, exit code, inputs, versions."""
+    tried = select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.epoch)
+    return [_told(session, attempt) for attempt in session.scalars(tried).all()]
 
 
 def newest(session: Session, job_id: UUID) -> Attempt | None:
     """The latest attempt of a job, live or not."""
-    raise NotImplementedError
+    query = select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.epoch.desc()).limit(1)
+    return session.scalars(query).first()
+
+
+def _told(session: Session, attempt: Attempt) -> dict[str, Any]:
+    plain = ("id", "epoch", "state", "reason", "detail", "hint", "exit_code", "desired", "stop_for", "resume_step")
+    times = ("progress", "versions", "world_size", "replacements", "inputs", "created_at", "running_at", "exited_at")
+    parts = select(Part, Node.name).join(Node, Node.id == Part.node_id).where(Part.attempt_id == attempt.id)
+    leased = select(Device).join(DeviceLease, DeviceLease.gpu_id == Device.id)
+    leased = leased.where(DeviceLease.attempt_id == attempt.id).order_by(Device.node_id, Device.index)
+    return {name: getattr(attempt, name) for name in (*plain, *times)} | {
+        "parts": [
+            {"part": part.part, "node": node, "state": part.state, "heartbeat_at": part.heartbeat_at, "pid": part.pid}
+            for part, node in session.execute(parts.order_by(Part.part))
+        ],
+        "devices": [
+            {"id": device.id, "kind": device.kind, "index": device.index, "model": device.model}
+            for device in session.scalars(leased)
+        ],
+    }
+
+
+_ORDERS = (
+    Attempt.desired,
+    Attempt.stop_for,
+    Attempt.stop_deadline,
+    func.extract("epoch", Attempt.stop_deadline - func.now()).label("stop_in_s"),
+    Attempt.go_at,
+)
+
+
+def _orders(row: Row[Desired, StopFor | None, datetime | None, Any, datetime | None]) -> Orders:
+    left = None if row.stop_in_s is None else float(row.stop_in_s)
+    return Orders(row.desired, row.stop_for, row.stop_deadline, left, row.go_at)
+
+
+def _mine(lease: Lease) -> tuple[Any, ...]:
+    return (Part.attempt_id == lease.attempt, Part.part == lease.part, Part.epoch == lease.epoch)
+
+
+def _lock(session: Session, attempt: UUID) -> Attempt:
+    return session.get_one(Attempt, attempt, with_for_update={"key_share": True}, populate_existing=True)
+
+
+def _devices(session: Session, lease: Lease) -> tuple[LeasedDevice, ...]:
+    query = select(Device).join(DeviceLease, DeviceLease.gpu_id == Device.id)
+    mine = query.where(DeviceLease.attempt_id == lease.attempt, DeviceLease.part == lease.part)
+    rows = session.scalars(mine.where(DeviceLease.released_at.is_(None)).order_by(Device.index))
+    return tuple(LeasedDevice(device.id, device.kind, device.index, device.uuid) for device in rows)

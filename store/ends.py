@@ -118,3 +118,57 @@ def _by_its_word(ended: Ended, stop_for: StopFor | None) -> Verdict:
 def backoff_s(times: int) -> float:
     """Seconds to wait before restart number `times` + 1: 10 * 2^times, at most 10 min."""
     return min(BACKOFF_S * 2.0**times, LONGEST_BACKOFF_S)
+
+
+class Facts(NamedTuple):
+    """What the decision about a job depends on when its attempt has ended."""
+
+    stop_for: StopFor | None
+    saved: bool  # this attempt has registered a checkpoint
+    max_restarts: int
+    user_restarts: int
+    infra_restarts: int
+    infra_without_progress: int
+    rejections: int
+
+
+class Decision(NamedTuple):
+    """Where the job goes, why, how long it waits there, and what its counters are then."""
+
+    to: JobState
+    reason: str
+    detail: str
+    wait_s: float
+    user_restarts: int
+    infra_restarts: int
+    infra_without_progress: int
+    rejections: int
+
+
+def decide(reason: Reason, facts: Facts) -> Decision:
+    """Destination and budget of QUEUE 8. A cancel that was asked for wins over everything but success."""
+    if facts.stop_for is StopFor.cancel and reason is not Reason.ok:
+        reason = Reason.cancelled
+    end = ENDS[reason]
+    user, infra, silent, rejected = facts.user_restarts, facts.infra_restarts, facts.infra_without_progress, 0
+    to, why, detail, wait = end.to, str(reason), "", 0.0
+    if facts.saved:
+        silent = 0
+    if end.budget is Budget.user:
+        if not facts.saved:  # a bug does not run three times (RULINGS 21)
+            to = JobState.failed
+        elif user >= facts.max_restarts:
+            to, detail = JobState.failed, f"It failed again after {user} restarts."
+        else:
+            wait, user = backoff_s(user), user + 1
+    elif end.budget is Budget.infra:
+        infra, silent = infra + 1, silent + 1
+        if silent >= INFRA_ENDS:
+            to, why = JobState.failed, NO_PROGRESS
+            detail = f"{silent} attempts in a row were lost without a new checkpoint; the last one to {reason}."
+        else:
+            wait = backoff_s(silent - 1)
+    elif end.budget is Budget.launch:
+        rejected = facts.rejections + 1
+        wait = backoff_s(facts.rejections)
+    return Decision(to, why, detail, wait, user, infra, silent, rejected)

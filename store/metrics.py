@@ -1,10 +1,14 @@
 """Curves: many points in one statement, read back thinned so that spikes stay."""
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from sqlalchemy import ColumnElement, and_, or_, select, text
 from sqlalchemy.orm import Session
+
+from store.tables import Attempt, Metric
 
 
 class Point(NamedTuple):
@@ -14,14 +18,39 @@ class Point(NamedTuple):
     train_epoch: float | None
 
 
+# Arrays instead of a thousand parameter lists: a thousand points take some 10 ms.
+_ADD = text(
+    """
+    INSERT INTO metrics (job_id, epoch, name, step, value, train_epoch)
+    SELECT :job, :epoch, *
+      FROM unnest(CAST(:names AS text[]), CAST(:steps AS bigint[]), CAST(:vals AS float8[]), CAST(:passes AS float8[]))
+    ON CONFLICT (job_id, name, step, epoch) DO UPDATE SET value = excluded.value, train_epoch = excluded.train_epoch
+    """
+)
+
+
 def add(session: Session, job_id: UUID, epoch: int, points: Sequence[Point]) -> None:
-    """All points in one INSERT."""
-    raise NotImplementedError
+    """All points in one INSERT; of two at the same name and step the later one stays."""
+    if not points:
+        return
+    last = {(point.name, point.step): point for point in points}
+    names, steps, values, passes = zip(*last.values(), strict=True)
+    session.execute(
+        _ADD,
+        {
+            "job": job_id,
+            "epoch": epoch,
+            "names": list(names),
+            "steps": list(steps),
+            "vals": list(values),
+            "passes": list(passes),
+        },
+    )
 
 
 def names(session: Session, job_id: UUID) -> list[str]:
     """Names of a job's curves."""
-    raise NotImplementedError
+    return list(session.scalars(select(Metric.name).distinct().where(Metric.job_id == job_id).order_by(Metric.name)))
 
 
 def series(
@@ -32,15 +61,86 @@ def series(
     from_step: int = 0,
     x: str = "step",
 ) -> list[dict[str, Any]]:
-    """[{name, x, y, min, max, thinned, non_finite}]: at most about `points` each; 0 is all. `x`: step, time, train_epoch."""
-    raise NotImplementedError
+    """[{name, x, y, min, max, thinned, non_finite}]: at most about `points` each; 0 is all.
+
+    `x`: step, time (RFC 3339) or train_epoch. Each point stands for a bucket: y is its last value, min and max
+    are over all of it, so that spikes stay. A value that was not finite is null and counted.
+    """
+    curves: dict[str, list[Any]] = {name: [] for name in names or ()}
+    for row in rows(session, job_id, names, from_step):
+        curves.setdefault(row.name, []).append(row)
+    places: dict[str, Callable[[Any], Any]] = {
+        "step": lambda row: row.step,
+        "time": lambda row: row.at.isoformat(),
+        "train_epoch": lambda r: r.train_epoch,
+    }
+    return [
+        {"name": name, **thin([places[x](row) for row in rows], [row.value for row in rows], points)}
+        for name, rows in curves.items()
+    ]
+
+
+def thin(xs: Sequence[Any], ys: Sequence[float | None], points: int) -> dict[str, Any]:
+    """Buckets of equal length with min and max; the first and the last point are buckets of their own."""
+    count = len(ys)
+    cuts = list(range(count + 1))
+    if points and count > points:
+        inner = max(1, points - 2)
+        cuts = [0, *(1 + i * (count - 2) // inner for i in range(inner)), count - 1, count]
+    buckets = [range(a, b) for a, b in itertools.pairwise(cuts) if b > a]
+    finite = [[y for y in (ys[i] for i in bucket) if y is not None] for bucket in buckets]
+    return {
+        "x": [xs[bucket[-1]] for bucket in buckets],
+        "y": [ys[bucket[-1]] for bucket in buckets],
+        "min": [min(values, default=None) for values in finite],
+        "max": [max(values, default=None) for values in finite],
+        "thinned": len(buckets) < count,
+        "non_finite": sum(y is None for y in ys),
+    }
 
 
 def after(session: Session, job_id: UUID, epoch: int, step: int, limit: int = 2000) -> list[dict[str, Any]]:
-    """Points behind (epoch, step) in that order, for a live stream: [{epoch, step, train_epoch, values: {name: value}}]."""
-    raise NotImplementedError
+    """Points behind (epoch, step) in that order, for a live stream: [{epoch, step, train_epoch, values}].
+
+    `values` is name -> value. A step that the limit cuts through is left for the next call.
+    """
+    behind = or_(Metric.epoch > epoch, and_(Metric.epoch == epoch, Metric.step > step))
+    query = select(Metric).where(Metric.job_id == job_id, behind)
+    found = session.scalars(query.order_by(Metric.epoch, Metric.step, Metric.name).limit(limit)).all()
+    steps: dict[tuple[int, int], dict[str, Any]] = {}
+    for metric in found:
+        empty: dict[str, Any] = {
+            "epoch": metric.epoch,
+            "step": metric.step,
+            "train_epoch": metric.train_epoch,
+            "values": {},
+        }
+        steps.setdefault((metric.epoch, metric.step), empty)["values"][metric.name] = metric.value
+    if len(found) == limit and len(steps) > 1:
+        steps.popitem()
+    return list(steps.values())
 
 
-def rows(session: Session, job_id: UUID, names: Sequence[str] | None = None) -> Iterator[tuple[Any, ...]]:
-    """Every point that counts, for CSV: (name, step, train_epoch, value, epoch, at)."""
-    raise NotImplementedError
+def rows(session: Session, job_id: UUID, names: Sequence[str] | None = None, from_step: int = 0) -> Iterator[Any]:
+    """Every point that counts, by name and step: rows of (name, step, train_epoch, value, epoch, at)."""
+    query = select(Metric.name, Metric.step, Metric.train_epoch, Metric.value, Metric.epoch, Metric.at)
+    query = query.where(Metric.job_id == job_id, Metric.step >= from_step, _counts(session, job_id))
+    if names is not None:
+        query = query.where(Metric.name.in_(names))
+    query = query.distinct(Metric.name, Metric.step).order_by(Metric.name, Metric.step, Metric.epoch.desc())
+    return iter(session.execute(query.execution_options(yield_per=5000)))
+
+
+def _counts(session: Session, job_id: UUID) -> ColumnElement[bool]:
+    """An epoch counts up to the step from which a later one went on."""
+    began = session.execute(
+        select(Attempt.epoch, Attempt.resume_step)
+        .where(Attempt.job_id == job_id, Attempt.running_at.is_not(None))
+        .order_by(Attempt.epoch.desc())
+    ).all()
+    ends: list[ColumnElement[bool]] = []
+    lowest: int | None = None
+    for epoch, resume_step in began:
+        ends.append(Metric.epoch == epoch if lowest is None else and_(Metric.epoch == epoch, Metric.step <= lowest))
+        lowest = min(resume_step or 0, lowest if lowest is not None else resume_step or 0)
+    return or_(*ends) if ends else Metric.epoch >= 0

@@ -1,7 +1,8 @@
 """Machines and their devices, as their own loops report them."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -10,7 +11,8 @@ from store.states import DeviceKind, NodeState
 from store.tables import Node
 
 
-class FoundDevice(NamedTuple):
+@dataclass(frozen=True)
+class FoundDevice:
     """A device as the node sees it now."""
 
     kind: DeviceKind

@@ -1,11 +1,23 @@
 """Messages that were committed with what they tell of; the relay sends them, at least once."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from store.errors import BrokerAway
+from store.tables import Outbox
+
 Send = Callable[[str, dict[str, Any]], None]  # queue, payload; raises BrokerAway
+
+RETRY_S = 5.0  # a broker that is away is asked again after this
+
+
+def add(session: Session, queue: str, payload: dict[str, Any]) -> None:
+    """A launch message of this transaction."""
+    session.add(Outbox(queue=queue, payload=payload))
 
 
 def relay(session: Session, send: Send, limit: int = 50) -> int:
@@ -13,9 +25,20 @@ def relay(session: Session, send: Send, limit: int = 50) -> int:
 
     When the broker is away the row waits a few seconds and the batch ends.
     """
-    raise NotImplementedError
+    due = select(Outbox).where(Outbox.sent_at.is_(None), Outbox.available_at <= func.now())
+    rows = session.scalars(due.order_by(Outbox.available_at).limit(limit).with_for_update(skip_locked=True)).all()
+    for sent, row in enumerate(rows):
+        row.sends += 1
+        try:
+            send(row.queue, row.payload)
+        except BrokerAway as error:
+            row.error = str(error)[:500]
+            row.available_at = func.now() + timedelta(seconds=RETRY_S)
+            return sent
+        row.sent_at, row.error = func.clock_timestamp(), None
+    return len(rows)
 
 
 def pending(session: Session) -> int:
     """Messages not yet sent."""
-    raise NotImplementedError
+    return session.scalar(select(func.count()).select_from(Outbox).where(Outbox.sent_at.is_(None))) or 0

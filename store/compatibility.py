@@ -1,0 +1,218 @@
+"""Whether the things that a spec names are there and go together: found out at submit, not hours later."""
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cmac_core.specs import Attention, JobCheckpoint, Pack, Pretrain, Probe, RandomInit, Retrieval, StoredCheckpoint
+from store import datasets
+from store.errors import Incompatible, InvalidSpec, UnknownReference
+from store.keys import Principal
+from store.states import FINAL, CheckpointState, JobState
+from store.tables import Checkpoint, Dataset, Job
+
+if TYPE_CHECKING:
+    from store.submission import Findings, Resolved
+
+Reader = Pretrain | Retrieval | Probe | Attention  # kinds that read a dataset
+
+
+def find_parents(session: Session, resolved: "Resolved", principal: Principal, found: "Findings") -> None:
+    """Jobs that this one waits for: those it names under queue.after."""
+    for place, after in enumerate(resolved.spec.queue.after):
+        job = _lock_parent(session, after.job, principal)
+        pointer = f"/queue/after/{place}/job"
+        if job is None:
+            found.add(UnknownReference, pointer, "there is no such job", str(after.job))
+            continue
+        if after.kind == "afterok" and job.state in FINAL and job.state is not JobState.succeeded:
+            found.add(Incompatible, pointer, f"that job has {job.state}; nothing will follow it", str(after.job))
+        resolved.parents[after.job] = after.kind
+
+
+def check_references(session: Session, resolved: "Resolved", principal: Principal, found: "Findings") -> None:
+    """Dataset and checkpoint of a spec that reads them."""
+    spec = resolved.spec
+    assert not isinstance(spec, Pack)
+    resolved.dataset = datasets.find(session, spec.dataset, principal)
+    if resolved.dataset is None:
+        told, tip = _no_dataset(session, spec.dataset, principal)
+        found.add(UnknownReference, "/dataset", told, spec.dataset, tip)
+    else:
+        _check_dataset(spec, resolved.dataset, found)
+    if isinstance(spec, Pretrain):
+        _warn(spec, resolved)
+        return
+    made_by = _find_checkpoint(session, resolved, principal, found)
+    if made_by is not None:
+        _check_architecture(spec, made_by, found)
+    if isinstance(spec, Attention) and isinstance(spec.checkpoint, RandomInit):
+        message = "attention maps need a trained model; the evaluation itself shows the untrained one beside it"
+        found.add(Incompatible, "/checkpoint", message)
+
+
+def divides(spec: Pretrain, ranks: int) -> bool:
+    """Whether every rank gets whole BN groups."""
+    return spec.optim.batch % (ranks * spec.model.bn_group) == 0
+
+
+def check_batch(spec: Pretrain, ranks: int, found: "Findings") -> None:
+    """Batch / ranks must be a multiple of bn_group (RULINGS 4): then any number of ranks is the same method."""
+    if divides(spec, ranks):
+        return
+    batch, group = spec.optim.batch, spec.model.bn_group
+    step = ranks * group
+    below, above = batch // step * step, (batch // step + 1) * step
+    nearest = f"{below} or {above}" if below else f"{above}"
+    fewer = [n for n in range(ranks, 0, -1) if divides(spec, n)]
+    groups = [n for n in range(group, 1, -1) if batch % (ranks * n) == 0]
+    ways = [f"optim.batch {nearest}"]
+    ways += [f"model.bn_group {groups[0]}"] if groups else []
+    ways += [f"{fewer[0]} device{'s' if fewer[0] > 1 else ''}"] if fewer else []
+    message = f"batch {batch} on {ranks} ranks is not a multiple of {ranks} x bn_group {group} = {step}"
+    found.add(InvalidSpec, "/optim/batch", message, batch, f"legal: {', or '.join(ways)}")
+
+
+def _lock_parent(session: Session, job_id: UUID, principal: Principal) -> Job | None:
+    """FOR SHARE: it cannot become final between this look and our commit, which its end would not see."""
+    query = select(Job).where(Job.id == job_id).with_for_update(read=True).execution_options(populate_existing=True)
+    job = session.scalar(query)
+    return job if job is not None and principal.sees(job.project) else None
+
+
+def _no_dataset(session: Session, reference: str, principal: Principal) -> tuple[str, str]:
+    """Message and hint."""
+    name = reference.partition("@")[0]
+    packing = select(Job).where(Job.kind == "pack", Job.state.not_in(FINAL), Job.spec["dataset"].astext == name)
+    job = session.scalars(packing.limit(1)).first()
+    if job is not None and principal.sees(job.project):
+        return f"there is no dataset {reference!r} yet", f"job {job.id} is packing it: wait for its end"
+    known = sorted({one.name for one in datasets.listed(session, principal)})
+    newest = datasets.find(session, name, principal)
+    if newest is not None:
+        return f"there is no dataset {reference!r}", f"the newest is {newest.reference}"
+    hint = f"known: {', '.join(known[:20])}" if known else "none is packed yet: submit a pack job, or cmac dataset add"
+    return f"there is no dataset {reference!r}", hint
+
+
+def _check_dataset(spec: Reader, dataset: Dataset, found: "Findings") -> None:
+    name = dataset.reference
+    if _needs_sound(spec) and dataset.with_audio == 0:
+        found.add(Incompatible, "/dataset", f"{name} has no sound, and this {_told(spec)} needs it", spec.dataset)
+    if _needs_picture(spec) and dataset.media != "video":
+        found.add(Incompatible, "/dataset", f"{name} is sound alone, and this {_told(spec)} needs video", spec.dataset)
+    for column in spec.where:
+        _check_column(dataset, "/where", column, found)
+    if isinstance(spec, Retrieval | Probe):
+        _check_column(dataset, "/label", spec.label, found)
+        for pointer, column in (
+            ("/split/column", spec.split.by_column),
+            ("/split/folds", spec.split.folds),
+            ("/split/group", spec.split.group),
+        ):
+            if column is not None:
+                _check_column(dataset, pointer, column, found)
+        if spec.split.by_column == "split" and dataset.counts:
+            for part in ("train", "test"):
+                value = getattr(spec.split, part)
+                if value not in dataset.counts:
+                    message = f"{name} has no clips of split {value!r}; it has {', '.join(dataset.counts)}"
+                    found.add(Incompatible, f"/split/{part}", message, value)
+
+
+def _check_column(dataset: Dataset, pointer: str, column: str, found: "Findings") -> None:
+    if column in dataset.labels or (column == "split" and dataset.counts):
+        return
+    has = ", ".join(sorted(dataset.labels)) or "none"
+    hint = "without one: split {seeded: 0.8}" if pointer == "/split/column" else None
+    found.add(Incompatible, pointer, f"{dataset.reference} has no column {column!r}; it has {has}", column, hint)
+
+
+def _needs_sound(spec: Reader) -> bool:
+    match spec:
+        case Pretrain():
+            return spec.objective != "single_v"
+        case Probe():
+            return spec.modality == "audio"
+        case Attention():
+            return True
+        case Retrieval():
+            return False
+
+
+def _needs_picture(spec: Reader) -> bool:
+    match spec:
+        case Pretrain():
+            return spec.objective != "single_a"
+        case Probe():
+            return spec.modality == "video"
+        case Attention() | Retrieval():
+            return True
+
+
+def _told(spec: Reader) -> str:
+    match spec:
+        case Pretrain():
+            return f"pretraining ({spec.objective})"
+        case Probe():
+            return f"{spec.modality} probe"
+        case _:
+            return spec.kind
+
+
+def _find_checkpoint(session: Session, resolved: "Resolved", principal: Principal, found: "Findings") -> Job | None:
+    """The job that makes, or made, the checkpoint; naming a job adds the edge by itself."""
+    assert not isinstance(resolved.spec, Pack | Pretrain)
+    reference = resolved.spec.checkpoint
+    if isinstance(reference, StoredCheckpoint):
+        checkpoint = session.get(Checkpoint, reference.id)
+        job = session.get(Job, checkpoint.job_id) if checkpoint else None
+        if checkpoint is None or job is None or not principal.sees(job.project):
+            found.add(UnknownReference, "/checkpoint/id", "there is no such checkpoint", str(reference.id))
+            return None
+        if checkpoint.state is not CheckpointState.ok:
+            message = f"that checkpoint is {checkpoint.state}"
+            found.add(UnknownReference, "/checkpoint/id", message, str(reference.id))
+        resolved.checkpoint_id = checkpoint.id
+        return job
+    if isinstance(reference, JobCheckpoint):
+        job = _lock_parent(session, reference.job, principal)
+        if job is None:
+            found.add(UnknownReference, "/checkpoint/job", "there is no such job", str(reference.job))
+        elif job.kind != "pretrain":
+            message = f"that job is a {job.kind}; only a pretrain makes checkpoints"
+            found.add(Incompatible, "/checkpoint/job", message, str(reference.job))
+        elif job.state in FINAL and job.state is not JobState.succeeded:
+            message = f"that job has {job.state} and will leave no checkpoint"
+            hint = "retry it, or name one of its checkpoints: {id: ...}"
+            found.add(Incompatible, "/checkpoint/job", message, str(reference.job), hint)
+        else:
+            resolved.checkpoint_job = job.id
+            resolved.parents[job.id] = "afterok"
+            return job
+    return None
+
+
+def _check_architecture(spec: Retrieval | Probe | Attention, made_by: Job, found: "Findings") -> None:
+    """Whether the pretraining trained what the evaluation looks at. Stored specs may be older than this code."""
+    stored = made_by.spec
+    objective = stored.get("objective", "cmac")
+    lacks = {"single_v": "audio", "single_a": "video"}.get(objective)
+    needs = {spec.modality} if isinstance(spec, Probe) else {"video"}
+    if isinstance(spec, Attention):
+        needs = {"video", "audio"}
+        if objective == "cmac" and stored.get("loss", {}).get("lambda_ac") == 0:
+            message = "that pretraining has loss.lambda_ac 0: it learned no attention"
+            found.add(Incompatible, "/checkpoint", message)
+    if lacks in needs:
+        message = f"that pretraining is {objective}: it has no trained {lacks} encoder, which this {_told(spec)} needs"
+        found.add(Incompatible, "/checkpoint", message)
+
+
+def _warn(spec: Pretrain, resolved: "Resolved") -> None:
+    clips = resolved.dataset.clips if resolved.dataset else 0
+    if clips and spec.contrastive.use and clips / 2 < spec.moco.K:
+        message = f"{spec.moco.K} keys are more than half of the {clips:,} clips: most negatives repeat"
+        resolved.warnings.append(("/moco/K", message))

@@ -1,0 +1,63 @@
+"""What a job reads, as paths and hashes for one attempt. The stored spec names it; here it is looked up."""
+
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cmac_core.specs.references import CHECKPOINT, DATASET, OUTPUT, RESUME, SOURCE
+from store import roots
+from store.settings import settings
+from store.states import CheckpointState
+from store.tables import Checkpoint, Dataset, Job
+
+File = dict[str, str | None]
+
+
+class Inputs(NamedTuple):
+    files: dict[str, File]  # key -> {path, sha256}: what stands in inputs.json
+    kept: dict[str, File]  # the same with ids: what the attempt's row remembers
+    resume_checkpoint: UUID | None
+    resume_step: int | None
+    problem: str | None  # something is gone
+
+
+def resolve(session: Session, job: Job) -> Inputs:
+    """Look up dataset, checkpoint, source, output and the place to resume from."""
+    kept: dict[str, File] = {}
+    problem: str | None = None
+    if job.dataset_id is not None:
+        dataset = session.get_one(Dataset, job.dataset_id)
+        kept[DATASET] = {"id": str(dataset.id), "path": dataset.path, "sha256": dataset.manifest_sha256}
+    if job.checkpoint_id is not None or job.checkpoint_job is not None:
+        checkpoint = _checkpoint(session, job)
+        if checkpoint is None:
+            problem = "the checkpoint that this job reads is gone or broken"
+        else:
+            kept[CHECKPOINT] = _file(checkpoint)
+    if job.kind == "pack":
+        kept[OUTPUT] = {"path": str(settings().datasets_dir / str(job.id)), "sha256": None}
+        source = job.spec["source"]
+        if "root" in source:
+            try:
+                kept[SOURCE] = {"path": str(roots.resolve(session, source["root"], source["path"])), "sha256": None}
+            except ValueError as error:
+                problem = f"source: {error}"
+    resume = session.get(Checkpoint, job.resume_checkpoint) if job.resume_checkpoint else None
+    if resume is not None:
+        kept[RESUME] = _file(resume)
+    files = {key: {"path": file["path"], "sha256": file["sha256"]} for key, file in kept.items()}
+    return Inputs(files, kept, resume.id if resume else None, resume.step if resume else None, problem)
+
+
+def _checkpoint(session: Session, job: Job) -> Checkpoint | None:
+    if job.checkpoint_id is None:
+        made_by = session.get_one(Job, job.checkpoint_job)
+        return session.get(Checkpoint, made_by.resume_checkpoint) if made_by.resume_checkpoint else None
+    good = select(Checkpoint).where(Checkpoint.id == job.checkpoint_id, Checkpoint.state == CheckpointState.ok)
+    return session.scalar(good)
+
+
+def _file(checkpoint: Checkpoint) -> File:
+    return {"id": str(checkpoint.id), "path": checkpoint.path, "sha256": checkpoint.sha256}

@@ -1,0 +1,183 @@
+"""A spec against what there is: names become versions, defaults numbers, and everything wrong is told at once."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from cmac_core.specs import JOB_SPEC, JobSpec, Pack, Pretrain
+from cmac_core.specs.problems import FieldProblem
+from store import capacity, compatibility, roots
+from store.capacity import Capacity
+from store.errors import (
+    Forbidden,
+    Incompatible,
+    Infeasible,
+    InvalidSpec,
+    QuotaExceeded,
+    SpecProblem,
+    UnknownReference,
+)
+from store.keys import Principal, Role
+from store.settings import settings
+from store.states import WAITING, JobState, Priority
+from store.tables import Dataset, Job, Project
+
+CHECKPOINT_BYTES = 16 * 33_000_000 * 2  # both encoders with momentum and keys at width 64, roughly
+
+
+@dataclass
+class Resolved:
+    """A spec that can run, and what its names stand for."""
+
+    spec: JobSpec
+    rank: int
+    gpus: int = 0
+    cpu_slots: int = 0
+    dataset: Dataset | None = None
+    checkpoint_id: UUID | None = None
+    checkpoint_job: UUID | None = None
+    parents: dict[UUID, str] = field(default_factory=dict)
+    feasible_nodes: list[str] = field(default_factory=list)
+    warnings: list[tuple[str, str]] = field(default_factory=list)  # pointer, message
+
+    @property
+    def sha256(self) -> str:
+        """Of the canonical JSON of the spec."""
+        text = json.dumps(self.spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Findings:
+    """Everything that is wrong, collected before anything is said."""
+
+    def __init__(self) -> None:
+        self.problems: list[tuple[type[SpecProblem], FieldProblem]] = []
+        self.members: dict[str, Any] = {}
+
+    def add(
+        self, kind: type[SpecProblem], pointer: str, message: str, got: Any = None, hint: str | None = None
+    ) -> None:
+        self.problems.append((kind, FieldProblem(pointer, message, got, hint)))
+
+    def raise_if_any(self) -> None:
+        """One error with all problems; its kind is that of the most basic one."""
+        for kind in (UnknownReference, InvalidSpec, Incompatible, Infeasible):
+            if any(found is kind for found, _ in self.problems):
+                members = self.members if kind is Infeasible else {}
+                raise kind([problem for _, problem in self.problems], **members)
+
+
+def resolve(session: Session, spec: JobSpec, principal: Principal) -> Resolved:
+    """Check and resolve. Locks the parents, so that none becomes final unseen. Raises as `jobs.submit` says."""
+    _check_rights(session, spec, principal)
+    found = Findings()
+    resolved = Resolved(spec=spec, rank=Priority(spec.queue.priority).rank)
+    if session.scalar(select(Project.id).where(Project.name == spec.queue.project)) is None:
+        found.add(UnknownReference, "/queue/project", f"there is no project {spec.queue.project!r}", spec.queue.project)
+    compatibility.find_parents(session, resolved, principal, found)
+    if isinstance(spec, Pack):
+        _check_source(session, spec, found)
+    else:
+        compatibility.check_references(session, resolved, principal, found)
+    _give_resources(capacity.known(session), resolved, found)
+    found.raise_if_any()
+    # Validated anew, so that what is stored is what any reader would read.
+    body = spec.model_dump(mode="json")
+    if resolved.dataset is not None:
+        body["dataset"] = resolved.dataset.reference
+    body["resources"] = {"gpus": resolved.gpus or None, "cpu_slots": resolved.cpu_slots or None}
+    if body.get("precision") == "auto":
+        body["precision"] = "bf16" if resolved.gpus else "fp32"
+    resolved.spec = JOB_SPEC.validate_python(body)
+    return resolved
+
+
+def cost(session: Session, resolved: Resolved) -> dict[str, Any]:
+    """What the run may take: by the median of finished jobs of its kind, else unknown."""
+    spent = func.extract("epoch", Job.ended_at - Job.started_at)
+    done = (Job.kind == resolved.spec.kind, Job.state == JobState.succeeded, Job.started_at.is_not(None))
+    median, p90 = session.execute(
+        select(func.percentile_cont(0.5).within_group(spent), func.percentile_cont(0.9).within_group(spent)).where(
+            *done
+        )
+    ).one()
+    hours = None
+    if median is not None:
+        hours = {"expected": float(median) * resolved.gpus / 3600, "p90": float(p90) * resolved.gpus / 3600}
+    price = settings().gpu_hour_price
+    return {
+        "basis": "history" if median is not None else "default",
+        "wall_s": None if median is None else float(median),
+        "gpu_hours": hours,
+        "cost": {"amount": hours["expected"] * price, "currency": "EUR"} if hours and price else None,
+        "disk_bytes": _disk_bytes(resolved.spec),
+    }
+
+
+def _disk_bytes(spec: JobSpec) -> int | None:
+    if not isinstance(spec, Pretrain):
+        return None
+    kept = spec.checkpoints.keep or spec.optim.epochs // spec.checkpoints.every_epochs
+    return int(CHECKPOINT_BYTES * (spec.model.width / 64) ** 2) * (kept + 1)
+
+
+def _check_rights(session: Session, spec: JobSpec, principal: Principal) -> None:
+    principal.require(Role.submitter)
+    if not principal.sees(spec.queue.project):
+        raise Forbidden(f"your key is for the project {principal.project}, not for {spec.queue.project}")
+    if spec.queue.priority == "urgent" and not principal.role.includes(Role.operator):
+        raise Forbidden("priority urgent is for operators", needs_role=str(Role.operator))
+    limit = settings().queued_per_user
+    used = session.scalar(select(func.count()).where(Job.owner == principal.user, Job.state.in_(WAITING))) or 0
+    if used >= limit:
+        raise QuotaExceeded(f"{used} of your jobs are waiting; the limit is {limit}", limit=limit, used=used)
+
+
+def _check_source(session: Session, spec: Pack, found: Findings) -> None:
+    source = getattr(spec.source, "root", None)
+    if source is None:
+        return
+    try:
+        roots.resolve(session, source, spec.source.path)  # type: ignore[union-attr]
+    except ValueError as error:
+        unknown_root = "no root" in str(error)
+        pointer = "/source/root" if unknown_root else "/source/path"
+        got = source if unknown_root else spec.source.path  # type: ignore[union-attr]
+        found.add(UnknownReference if "there is no" in str(error) else InvalidSpec, pointer, str(error), got)
+
+
+def _give_resources(known: Capacity, resolved: Resolved, found: Findings) -> None:
+    """Devices asked for, or the default: one GPU, else CPU slots; a pretraining all that divide its batch."""
+    spec = resolved.spec
+    if spec.resources.gpus is not None:
+        resolved.gpus = spec.resources.gpus
+    elif spec.resources.cpu_slots is not None:
+        resolved.cpu_slots = spec.resources.cpu_slots
+    elif known.gpus and not isinstance(spec, Pack):
+        resolved.gpus = 1
+    elif isinstance(spec, Pretrain):
+        fitting = (n for n in range(known.cpu_slots, 0, -1) if compatibility.divides(spec, n))
+        resolved.cpu_slots = next(fitting, max(1, known.cpu_slots))
+    else:
+        resolved.cpu_slots = 1
+    if isinstance(spec, Pretrain):
+        compatibility.check_batch(spec, resolved.gpus or resolved.cpu_slots, found)
+    resolved.feasible_nodes = known.that_fit(resolved.gpus, resolved.cpu_slots)
+    if not resolved.feasible_nodes:
+        asked = f"{resolved.gpus} GPUs" if resolved.gpus else f"{resolved.cpu_slots} CPU slots"
+        has = known.gpus if resolved.gpus else known.cpu_slots
+        what = "GPUs" if resolved.gpus else "CPU slots"
+        pointer = "/resources/gpus" if resolved.gpus else "/resources/cpu_slots"
+        message = f"needs {asked} on one machine; the largest has {has} {what}"
+        if not known.nodes:
+            message = "no machine has joined yet; start a worker (cmac up) and submit again"
+        found.add(Infeasible, pointer, message, resolved.gpus or resolved.cpu_slots)
+        found.members = {
+            "needs": {"gpus": resolved.gpus, "cpu_slots": resolved.cpu_slots},
+            "largest": {"gpus": known.gpus, "cpu_slots": known.cpu_slots},
+        }

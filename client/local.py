@@ -25,6 +25,7 @@ from client.errors import BadInput, ServiceAway
 from client.processes import Daemon, gone, marked, ranks, send
 
 _READY_S = 90.0
+_FIRST_KEY_S = 3.0
 _NEEDED = {"fastapi": "api", "uvicorn": "api", "sqlalchemy": "store", "celery": "store", "torch": "core", "av": "core"}
 
 Say = Callable[[str], None]
@@ -83,8 +84,7 @@ class LocalService:
                 self.worker.start("worker", self._environment())
             self._await_ready()
             self._await_worker()
-            key = key_file.read_text().strip() if key_file.exists() and not had_key else None
-            return Up(str(self.url), started, key)
+            return Up(str(self.url), started, None if had_key else _first_key(key_file))
 
     def down(self, *, jobs: bool = False, grace_s: float = 150.0, say: Say = lambda _: None) -> list[int]:
         """Stop worker, api and what is embedded. Running jobs go on without it; `jobs` saves and ends them too.
@@ -206,6 +206,14 @@ class LocalService:
         with (self.home / "local.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _first_key(file: Path) -> str | None:
+    """The key that a first start leaves, once it is there; None for a database that had keys already."""
+    deadline = time.monotonic() + _FIRST_KEY_S
+    while not file.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return file.read_text().strip() if file.exists() else None
 
 
 def _port(asked: int | None, last_url: str | None) -> int:

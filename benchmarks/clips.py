@@ -1,0 +1,77 @@
+"""Reading training windows: from packed clips, against seeking in the file as it came."""
+
+import tempfile
+from pathlib import Path
+
+import av
+import numpy as np
+
+from benchmarks.rounds import Comparison, compare
+from cmac_core.data.manifest import Clip
+from cmac_core.data.packing import Form, pack_file
+from cmac_core.data.windows import Window, read_window
+
+SECONDS, RATE = 10, 24_000
+
+
+def windows(rounds: int) -> Comparison:
+    """30 frames and 1 s of sound from a 10 s file of 340 x 256 at 30 fps: packed (short side 160), or as it came."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "source.mp4", Path(folder) / "packed.mkv"
+        write_source(source)
+        packed = pack_file(source, target, Form("video", short_side=160, gop=16, crf=20, max_seconds=60))
+        clip = Clip(id="c", path=target.name, sha256="", bytes=0, source=source.name, **packed._asdict())
+        starts = np.random.default_rng(0).uniform(0, SECONDS - 1.1, 20)
+
+        def ours() -> int:
+            return sum(frames_of(read_window(target, clip, t, frames=30, fps=30, sample_rate=RATE)) for t in starts)
+
+        def plain() -> int:
+            return sum(len(read_plainly(source, t)[0]) for t in starts)
+
+        assert ours() == plain() == 30 * len(starts)
+        return compare("windows of packed clips", ours, plain, work=len(starts), unit="windows/s", rounds=rounds)
+
+
+def frames_of(window: Window) -> int:
+    """How many frames came."""
+    return 0 if window.frames is None else len(window.frames)
+
+
+def read_plainly(path: Path, start: float) -> tuple[list[np.ndarray], np.ndarray]:
+    """What a data set over PyAV usually does: seek to the key frame before, decode, resize nothing, resample."""
+    frames, sound = [], []
+    with av.open(str(path)) as container:
+        container.seek(int(start * av.time_base))
+        for frame in container.decode(video=0):
+            if (frame.time or 0.0) >= start:
+                frames.append(frame.to_ndarray(format="rgb24"))
+            if len(frames) == 30:
+                break
+        container.seek(int(start * av.time_base))
+        resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
+        for block in container.decode(audio=0):
+            sound += [out.to_ndarray()[0] for out in resampler.resample(block)]
+            if (block.time or 0.0) > start + 1:
+                break
+    return frames, np.concatenate(sound)
+
+
+def write_source(path: Path) -> None:
+    """Moving texture with sound, H.264 with long GOPs and AAC, as files from the web are."""
+    rng = np.random.default_rng(0)
+    texture = rng.integers(0, 255, (320, 480, 3), np.uint8)
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", 30, options={"g": "250", "crf": "23", "threads": "1"})
+        video.width, video.height, video.pix_fmt = 340, 256, "yuv420p"
+        audio = container.add_stream("aac", 44_100, layout="stereo")
+        for i in range(30 * SECONDS):
+            y, x = int(30 + 25 * np.sin(i / 9)), int(60 + 50 * np.cos(i / 13))
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(texture[y : y + 256, x : x + 340]), format="rgb24")
+            container.mux(video.encode(frame))
+        tone = np.sin(np.arange(44_100 * SECONDS) * 0.06).astype(np.float32)
+        block = av.AudioFrame.from_ndarray(np.stack([tone, tone]), format="fltp", layout="stereo")
+        block.sample_rate = 44_100
+        container.mux(audio.encode(block))
+        container.mux(video.encode(None))
+        container.mux(audio.encode(None))

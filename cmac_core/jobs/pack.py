@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
+from cmac_core.data.corpus import MakeTask, labels_of, make_one, write_tables
 from cmac_core.data.crew import Crew, Died
 from cmac_core.data.dataset_writer import summarize, write_dataset
 from cmac_core.data.duplicates import duplicates_of
@@ -20,12 +21,12 @@ from cmac_core.data.pack_task import NoRoom, Outcome, PackTask, pack_one
 from cmac_core.data.packing import Form
 from cmac_core.data.sources import Item, list_items
 from cmac_core.events import DatasetMade
-from cmac_core.specs import FolderSource, Pack
+from cmac_core.specs import Pack, SoundingObjects
 from cmac_core.specs.references import OUTPUT, SOURCE
 from cmac_core.training.errors import DataError, DiskFull, UserError
 from cmac_core.training.run import Run
 
-CLIPS, PARTIAL, REPORT = "clips", ".partial", "pack-report.json"
+CLIPS, PARTIAL, REPORT, CORPUS = "clips", ".partial", "pack-report.json", "corpus"
 ROOM = "Make room on its disk and start the job again: what is packed stays packed."
 
 
@@ -70,14 +71,34 @@ def _output(run: Run) -> Path:
 
 
 def _material(spec: Pack, run: Run, output: Path) -> Material:
+    if isinstance(spec.source, SoundingObjects):
+        return _generated(spec.source, spec.workers, run)
     source = run.input(SOURCE).resolve()
-    assert isinstance(spec.source, FolderSource)
     if output.is_relative_to(source) or source.is_relative_to(output):
         raise UserError(f"output: {output} and the source {source} lie in one another", "Give a folder elsewhere.")
     try:
         return Material(list_items(source, spec.table, spec.allow_missing), [], "")
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def _generated(spec: SoundingObjects, workers: int, run: Run) -> Material:
+    """Write the corpus into the run's folder, as the media files and tables that any other dataset would be."""
+    root = run.folder / CORPUS
+    labels = labels_of(spec)
+    tasks = [MakeTask(spec, number, row["class"], root) for number, row in enumerate(labels)]
+    crew: Crew[MakeTask, Truth] = Crew(make_one, min(workers or _cores(), len(tasks)))
+    truths = []
+    run.progress("generate", 0, len(tasks), "clips")
+    for task, truth in crew.run(tasks, lambda: run.leaving):
+        if isinstance(truth, Died):
+            raise DataError(f"clip {task.number} could not be generated: {truth.how}")
+        truths.append(truth)
+        run.progress("generate", len(truths), len(tasks), "clips")
+    run.leave_if_asked()
+    truths.sort(key=lambda truth: truth.id)
+    write_tables(labels, truths, root)
+    return Material(list_items(root, None, allow_missing=False), truths, spec.model_dump_json())
 
 
 def _pack_all(material: Material, form: Form, workers: int, journal: Journal, output: Path, run: Run) -> None:

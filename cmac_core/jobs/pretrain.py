@@ -4,8 +4,6 @@ import sys
 from pathlib import Path
 
 import torch
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from cmac_core.data.dataset import PackedDataset, open_dataset
 from cmac_core.data.eligible import Eligible, eligible
@@ -16,6 +14,7 @@ from cmac_core.objectives.cmac import Cmac, build_objective, clips_per_video, mo
 from cmac_core.specs import AudioFrontEnd, Pretrain
 from cmac_core.specs.references import DATASET
 from cmac_core.training.checkpoint import read_state
+from cmac_core.training.data_parallel import data_parallel, in_channels_last
 from cmac_core.training.errors import UserError
 from cmac_core.training.generators import seed_all
 from cmac_core.training.precision import make_ready
@@ -41,11 +40,12 @@ def run(spec: Pretrain, run: Run, ranks: Ranks) -> None:
     make_ready(spec.precision, run.device)
     seed_all(spec.seed, run.rank)
     trainer = _trainer(spec, run, ranks, dataset, shown)
+    # Wrapped first: the wrapper gives all ranks rank 0's buffers, and each has its own to go on with.
+    trainer.objective.wrap_query(lambda query: data_parallel(query, run.device))
     if resume is not None:
         state = read_state(resume)
         check_same(spec, state, dataset.summary.manifest_sha256)
         restore(trainer, state)
-    trainer.objective.wrap_query(lambda query: _parallel(query, run))
     trainer.fit()
     trainer.finish()
     publish(trainer, shown)
@@ -55,7 +55,7 @@ def _trainer(spec: Pretrain, run: Run, ranks: Ranks, dataset: PackedDataset, sho
     video, audio = ("video" in modalities(spec)), ("audio" in modalities(spec))
     sampler = Sampler(len(shown.indices), videos_per_step(spec), spec.seed)
     total = sampler.steps * spec.optim.epochs
-    objective = build_objective(spec).to(run.device).train()
+    objective = in_channels_last(build_objective(spec).to(run.device)).train()
     warmup = round(spec.optim.warmup_epochs * sampler.steps)
     return Trainer(
         run=run,
@@ -94,19 +94,6 @@ def _optimizer(spec: Pretrain, objective: Cmac) -> torch.optim.SGD:
         for parameter in trained:
             sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return sgd
-
-
-def _parallel(query: nn.Module, run: Run) -> nn.Module:
-    """The query model with its gradients averaged over ranks; batch norm's buffers stay each rank's own."""
-    if run.world_size == 1:
-        return query
-    return DistributedDataParallel(
-        query,
-        device_ids=[run.device.index] if run.device.type == "cuda" else None,
-        broadcast_buffers=False,
-        gradient_as_bucket_view=True,
-        static_graph=True,
-    )
 
 
 def _open(spec: Pretrain, run: Run) -> PackedDataset:

@@ -23,7 +23,7 @@ RECORDED_S = 15.0  # how long a failed rank waits for rank 0 to write its reason
 SAVED_S = 600.0  # how long ranks that leave wait for rank 0's checkpoint
 LOOK_S = 0.5
 
-_FAILED, _RECORDED, _GONE = "failed", "recorded", "gone"
+_FAILED, _RECORDED, _DONE, _GONE = "failed", "recorded", "done", "gone"
 
 
 class Place(NamedTuple):
@@ -75,24 +75,28 @@ class Ranks:
             distributed.destroy_process_group()
 
     def finish(self) -> int:
-        """End well: when all ranks are here, rank 0 writes Ended."""
-        if self.place.world_size > 1:
-            from torch import distributed
-
-            distributed.barrier()
-        self._end(Ended(outcome="finished"))
+        """End well: when all ranks have come this far, rank 0 writes Ended; the others wait for that."""
         self.part()
-        return 0
+        if self._store is None:
+            self._end(Ended(outcome="finished"))
+        elif self.place.rank == 0:
+            others = [f"{_DONE}/{rank}" for rank in range(1, self.place.world_size)]
+            self._store.wait(others, COLLECTIVE_TIMEOUT)
+            self._end(Ended(outcome="finished"))
+            self._store.set(_GONE, "")
+        else:
+            self._store.set(f"{_DONE}/{self.place.rank}", "")
+            self._wait(self._store, _GONE, SAVED_S)
+        return self._exit(0)
 
     def leave(self) -> int:
         """End as asked: rank 0, which has saved, writes Ended; the others wait for that."""
         self.part()
         self._end(Ended(outcome="left"))
-        if self._store is not None:
-            if self.place.rank == 0:
-                self._store.set(_GONE, "")
-            else:
-                self._store.wait([_GONE], timedelta(seconds=SAVED_S))
+        if self._store is not None and self.place.rank == 0:
+            self._store.set(_GONE, "")
+        elif self._store is not None:
+            self._wait(self._store, _GONE, SAVED_S)
         return self._exit(LEFT)
 
     def fail(self, error: BaseException) -> int:

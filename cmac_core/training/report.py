@@ -1,6 +1,7 @@
 """What a finished pretraining says of itself: the values of its last pass, and its curves."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,11 @@ from cmac_core.training.precision import resolve
 from cmac_core.training.trainer import Trainer
 
 ARTIFACTS = "artifacts"
-SHARES = ("top1", "top5")
+SHARES = ("contrast/top1_", "contrast/top5_")
+# The rest of what is metered is for the curves.
+TOLD = re.compile(r"loss|(contrast|partner|attention)/[va]|contrast/top[15]_[va]|cosine/\w+")
+LOSSES = re.compile(r"loss|(contrast|partner|attention)/[va]")
+AGREEMENT = re.compile(r"contrast/top1_[va]|cosine/\w+")
 
 
 def publish(trainer: Trainer, shown: Eligible) -> None:
@@ -31,10 +36,10 @@ def _values(trainer: Trainer) -> list[Value]:
     n = trainer.sampler.steps * trainer.clips
     values = []
     for name, value in trainer.last_pass.items():
-        if not math.isfinite(value):
-            continue
-        share = any(f"/{what}_" in name for what in SHARES)
         name = "loss" if name == "total" else name
+        if not math.isfinite(value) or not TOLD.fullmatch(name):
+            continue
+        share = name.startswith(SHARES)
         values.append(
             Value(name=name, value=100 * value if share else value, unit="%" if share else "", n=n, selection="last")
         )
@@ -75,11 +80,8 @@ def plot(points: list[tuple[int, dict[str, float]]], path: Path) -> None:
     figure = Figure(figsize=(9, 6), layout="constrained")
     losses, agreement = figure.subplots(2, 1, sharex=True)
     steps = [step for step, _ in points]
-    for axis, wanted, label in (
-        (losses, lambda name: name == "loss" or (name.split("/")[0] in _PARTS and name.count("_") == 0), "loss"),
-        (agreement, lambda name: name.startswith("cosine/") or "top1" in name, "cosine, share"),
-    ):
-        for name in filter(wanted, points[0][1]):
+    for axis, wanted, label in ((losses, LOSSES, "loss"), (agreement, AGREEMENT, "cosine, share")):
+        for name in filter(wanted.fullmatch, points[0][1]):
             axis.plot(steps, [values.get(name, math.nan) for _, values in points], label=name, linewidth=1)
         axis.set_ylabel(label)
         if axis.lines:
@@ -87,6 +89,3 @@ def plot(points: list[tuple[int, dict[str, float]]], path: Path) -> None:
     agreement.set_xlabel("step")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
-
-
-_PARTS = ("contrast", "partner", "attention")

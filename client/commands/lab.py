@@ -83,8 +83,12 @@ def list_keys(json: JsonFlag = False, url: UrlOption = None) -> None:
     """List API keys, without their secrets."""
     with Client(url) as lab:
         rows = list(lab.keys())
-    columns = ("id", "name", "role", "prefix", "last_used_at", "expires_at", "revoked_at")
-    answer(rows, lambda: tables.rows_table(rows, *columns), as_json=json)
+    made = tables.table("id", "name", "user", "role", ("last used", "right"), "state")
+    for row in rows:
+        state = "revoked" if row.get("revoked_at") else f"until {row['expires_at']}" if row.get("expires_at") else "ok"
+        used = tables.age(row.get("last_used_at"))
+        made.add_row(str(row["id"])[:8], str(row["name"]), str(row["user"]), str(row["role"]), used, state)
+    answer(rows, lambda: made, as_json=json)
 
 
 @key.command()

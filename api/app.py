@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 
 from fastapi import Depends, FastAPI
@@ -10,6 +11,7 @@ from api import openapi, problems
 from api.authentication import authenticate
 from api.body_limit import BodyLimit
 from api.dependencies import check_parameters
+from api.first_start import ensure_first_key
 from api.gauges import Gauges
 from api.rates import Rates
 from api.request_log import RequestLog
@@ -17,6 +19,11 @@ from api.routers import catalog, files, jobs, lab, operation, pages, results, st
 from api.settings import ApiSettings, api_settings
 from api.sse import Streams
 from api.version import VERSION
+
+
+log = logging.getLogger("api")
+
+_FIRST_LOOK_S = 3.0
 
 
 def make_app(settings: ApiSettings | None = None) -> FastAPI:
@@ -49,11 +56,16 @@ def make_app(settings: ApiSettings | None = None) -> FastAPI:
 
 @contextlib.asynccontextmanager
 async def _listen(app: FastAPI) -> AsyncIterator[None]:
-    """While the app runs, one task listens for what changes."""
+    """While the app runs, one task listens for what changes; at the first start another makes the first key."""
     streams: Streams = app.state.streams
-    task = asyncio.create_task(streams.wakeups.listen())
+    first_key = asyncio.create_task(ensure_first_key())
+    # A first look before the first request; without a database it goes on looking meanwhile.
+    await asyncio.wait([first_key], timeout=_FIRST_LOOK_S)
+    tasks = [first_key, asyncio.create_task(streams.wakeups.listen())]
     yield
     streams.leave()
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    for task in tasks:
+        task.cancel()
+    for ended in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(ended, Exception):
+            log.error("a task of the service failed", exc_info=ended)

@@ -102,7 +102,7 @@ def _finite(text: str) -> float:
 
 
 def _integer(text: str) -> int:
-    if len(text) > _DIGITS:
+    if len(text) > _DIGITS:  # reading these takes long
         raise _Refused(f"a number of {len(text)} digits is too large")
     return int(text)
 

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from psycopg.errors import UndefinedColumn, UndefinedTable
 from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
@@ -124,13 +125,20 @@ def _of_database(request: Request, error: Exception) -> Response:
         # Validation should have come first; PostgreSQL refused the value, so it is the caller's.
         log.warning("the database refused a value", exc_info=error)
         return problem(path, "bad_request", "a value is out of range or holds characters that cannot be stored")
-    if isinstance(error, PoolTimeout) or is_away(error):
-        log.warning("the database is away: %s", str(error).splitlines()[0])
-        detail = "the database does not answer; the service goes on by itself once it is back"
+    if isinstance(error, PoolTimeout) or is_not_ready(error):
+        log.warning("the database is not ready: %s", str(error).splitlines()[0])
+        detail = "the database is away or not migrated; the service goes on by itself once it is ready"
         return problem(path, "unavailable", detail, {"Retry-After": str(RETRY_AFTER_S)})
     if isinstance(error, DBAPIError) and was_collision(error):
         return problem(path, "unavailable", "two requests met in the database; repeat this one", {"Retry-After": "1"})
     raise error
+
+
+def is_not_ready(error: Exception) -> bool:
+    """Whether the database cannot be reached, or has not the tables yet."""
+    if isinstance(error, DBAPIError) and isinstance(error.orig, UndefinedTable | UndefinedColumn):
+        return True
+    return is_away(error)
 
 
 def _short(value: Any) -> Any:

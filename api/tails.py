@@ -33,6 +33,7 @@ class EventTail:
     def __init__(self, job: UUID, seq: int = 0) -> None:
         self._job, self._seq = job, seq
         self._live: dict[str, Any] = {}
+        self._last = ""
         self.ended = False
 
     def read(self) -> list[Sent]:
@@ -42,14 +43,14 @@ class EventTail:
             events = job_events.after(session, self._job, self._seq, _BATCH)
             sent = [Sent(event.type, EventView.model_validate(event), str(event.seq)) for event in events]
             if events:
-                self._seq = events[-1].seq
+                self._seq, self._last = events[-1].seq, events[-1].type
             if len(events) == _BATCH:
                 return sent
             if job is not None:
                 sent += self._news(job)
             if job is None or job.state in FINAL:
                 self.ended = True
-                if not events or events[-1].type != END:
+                if self._last != END:
                     sent.append(_end(job, None))
             return sent
 

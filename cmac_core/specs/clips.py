@@ -23,8 +23,8 @@ class ClipSampling(Spec):
     """The window of a pretraining clip and its augmentation (METHOD 4)."""
 
     fps: PositiveFloat = 30.0
-    frames: PositiveInt = Field(30, description="Frames a clip; the window lasts frames / fps seconds.")
-    crop: PositiveInt = Field(128, description="Side of the square crop, pixels.")
+    frames: PositiveInt = Field(30, le=10_000, description="Frames a clip; the window lasts frames / fps seconds.")
+    crop: PositiveInt = Field(128, le=4096, description="Side of the square crop, pixels.")
     short_side: tuple[PositiveInt, PositiveInt] = Field(
         (128, 160), description="The short side is resized to a length drawn from this range, pixels."
     )
@@ -68,11 +68,11 @@ class AudioFrontEnd(Spec):
     """Mono sound to log-mel pictures (METHOD 2.1)."""
 
     frontend: Literal["mel"] = "mel"
-    sample_rate: PositiveInt = 24_000
+    sample_rate: PositiveInt = Field(24_000, le=1_000_000)
     win: PositiveFloat = Field(0.02, description="Window, seconds.")
     hop: PositiveFloat = Field(0.01, description="Hop, seconds.")
-    n_fft: PositiveInt = 2048
-    n_mels: PositiveInt = 257
+    n_fft: PositiveInt = Field(2048, le=1 << 20)
+    n_mels: PositiveInt = Field(257, le=65_536)
     log_floor: PositiveFloat = 1e-8
     volume_jitter: NonNegativeFloat = 0.0
     specaug: SpecAugment = SpecAugment()
@@ -87,6 +87,6 @@ class AudioFrontEnd(Spec):
 class ClipGeometry(Spec):
     """What an evaluation shows an encoder: fixed windows, centre crop, nothing random (METHOD 7.2)."""
 
-    frames: PositiveInt = 32
+    frames: PositiveInt = Field(32, le=10_000)
     fps: PositiveFloat = 30.0
-    crop: PositiveInt = 128
+    crop: PositiveInt = Field(128, le=4096)

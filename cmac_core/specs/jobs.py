@@ -41,7 +41,7 @@ class Job(Spec):
         "paper", description="The paper's choices, or the variant whose maps localise; small = paper at scale small."
     )
     scale: Literal["paper", "ablation", "small"] = "paper"
-    seed: NonNegativeInt = 0
+    seed: NonNegativeInt = Field(0, le=2**53 - 1)
     resources: Resources = Resources()
     queue: Queue = Queue()
 

@@ -11,14 +11,14 @@ from cmac_core.specs.clips import Share
 class Head(Spec):
     """Projection of a pooled map into the joint space; shared by both modalities by default (A2)."""
 
-    dim: PositiveInt = 256
+    dim: PositiveInt = Field(256, le=65_536)
     shared: bool = True
 
 
 class Saliency(Spec):
     """h: conv 3 -> hidden, BN, ReLU, conv 1 -> one logit a cell (A10)."""
 
-    hidden: PositiveInt = 256
+    hidden: PositiveInt = Field(256, le=65_536)
 
 
 class Model(Spec):
@@ -26,7 +26,7 @@ class Model(Spec):
 
     video: Literal["r2plus1d_18"] = "r2plus1d_18"
     audio: Literal["resnet9"] = "resnet9"
-    width: PositiveInt = 64
+    width: PositiveInt = Field(64, le=1024)
     head: Head = Head()
     saliency: Saliency = Saliency()
     bn_group: PositiveInt = Field(
@@ -65,7 +65,7 @@ class Contrastive(Spec):
 class Moco(Spec):
     """Momentum encoders and queues."""
 
-    K: PositiveInt = Field(15_000, description="Keys in each of the two queues.")
+    K: PositiveInt = Field(15_000, le=10_000_000, description="Keys in each of the two queues.")
     m: Share = 0.999
     key_bn: Literal["shuffle", "aligned"] = "shuffle"
     mask_same_video: bool = True
@@ -99,8 +99,8 @@ class Optimization(Spec):
     lr: PositiveFloat = Field(0.01, description="Peak learning rate.")
     momentum: Share = 0.9
     weight_decay: NonNegativeFloat = 1e-5
-    batch: PositiveInt = Field(128, description="Clips in a step over all ranks.")
-    epochs: PositiveInt = Field(200, description="Passes over the data (train_epochs).")
+    batch: PositiveInt = Field(128, le=1_000_000, description="Clips in a step over all ranks.")
+    epochs: PositiveInt = Field(200, le=1_000_000, description="Passes over the data (train_epochs).")
     warmup_epochs: NonNegativeFloat = 10
     schedule: Literal["constant", "cosine"] = "constant"
 

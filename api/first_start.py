@@ -1,0 +1,42 @@
+"""The first start makes one admin key. It is kept for the command line and said nowhere else."""
+
+import asyncio
+import logging
+
+from sqlalchemy.exc import DBAPIError
+from starlette.concurrency import run_in_threadpool
+
+from api.problems import is_not_ready
+from store import keys
+from store.database import sessions
+from store.settings import make_home, settings
+
+log = logging.getLogger("api.first_start")
+
+_AGAIN_S = 1.0
+
+
+def make_first_key() -> None:
+    """Nothing when there is a key already."""
+    with sessions.begin() as session:
+        token = keys.bootstrap(session)
+        if token is not None:
+            # Before the commit: a key that nobody can read would be worse than a file that opens nothing.
+            file = keys.keep_admin_key(make_home(settings()), token)
+            log.info("first start: the admin key is in %s", file)
+
+
+async def ensure_first_key() -> None:
+    """Now, or as soon as the database is there and migrated."""
+    while not await _tried():
+        await asyncio.sleep(_AGAIN_S)
+
+
+async def _tried() -> bool:
+    try:
+        await run_in_threadpool(make_first_key)
+    except DBAPIError as error:
+        if not is_not_ready(error):
+            raise
+        return False
+    return True

@@ -5,12 +5,12 @@ Locks are always taken in this order: leaders, attempt_parts, attempts, jobs, gp
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import ColumnElement, Row, func, select, update
 from sqlalchemy.orm import Session
 
 from store import ending, inputs, moves, outbox, queue
@@ -224,7 +224,7 @@ def hold(session: Session, lease: Lease, **values: Any) -> None:
 
 def orders(session: Session, lease: Lease) -> Orders:
     """What is wanted now, without writing (every 2 s). Raises Fenced when the part is over."""
-    query = select(*_ORDERS).join(Attempt, Attempt.id == Part.attempt_id)
+    query = select(*_ORDERS).select_from(Part).join(Attempt, Attempt.id == Part.attempt_id)
     row = session.execute(query.where(*_mine(lease), Part.state.in_(HELD_PARTS))).first()
     if row is None:
         raise Fenced
@@ -275,21 +275,20 @@ def give_up(
     *,
     release: bool,
     detail: str = "",
-    silent_s: float | None = None,
+    only_if: ColumnElement[bool] | None = None,
 ) -> bool:
     """The reconciler's: end an attempt whose supervisor is silent; False when it has ended meanwhile.
 
-    With `silent_s` only if a part has not been heard for that long, tested on the rows that are written.
-    `release=False` keeps the devices leased until the node's own loop has killed what is left (`release`).
+    `only_if` must hold for a live part, tested under the lock of the rows that are written. `release=False`
+    keeps the devices leased until the node's own loop has killed what is left (`release`).
     """
     rows = select(Part).where(Part.attempt_id == attempt, Part.state.in_(LIVE_PARTS)).order_by(Part.part)
     parts = session.scalars(rows.with_for_update().execution_options(populate_existing=True)).all()
     if not parts:
         return False
-    if silent_s is not None:
-        limit = func.now() - timedelta(seconds=silent_s)
-        silent = select(Part.part).where(Part.attempt_id == attempt, Part.heartbeat_at < limit)
-        if not set(session.scalars(silent)) & {part.part for part in parts}:
+    if only_if is not None:
+        still = select(Part.part).where(Part.attempt_id == attempt, Part.state.in_(LIVE_PARTS), only_if)
+        if session.scalars(still).first() is None:
             return False
     for part in parts:
         part.state = PartState.lost

@@ -21,6 +21,16 @@ def of_job(session: Session, job_id: UUID) -> list[Checkpoint]:
     return list(session.scalars(query.order_by(Checkpoint.epoch.desc(), Checkpoint.step.desc())))
 
 
+def listed(session: Session, principal: Principal, job_id: UUID | None = None, limit: int = 200) -> list[Checkpoint]:
+    """Those that can be used, of one job or of all, newest first."""
+    query = select(Checkpoint).where(Checkpoint.state == CheckpointState.ok)
+    if job_id is not None:
+        query = query.where(Checkpoint.job_id == job_id)
+    if principal.project is not None:
+        query = query.join(Job, Job.id == Checkpoint.job_id).where(Job.project == principal.project)
+    return list(session.scalars(query.order_by(Checkpoint.created_at.desc(), Checkpoint.step.desc()).limit(limit)))
+
+
 def get(session: Session, checkpoint_id: UUID, principal: Principal) -> Checkpoint:
     """Raises NotFound."""
     query = select(Checkpoint).where(Checkpoint.id == checkpoint_id)

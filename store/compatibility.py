@@ -103,8 +103,8 @@ def _check_dataset(spec: Reader, dataset: Dataset, found: "Findings") -> None:
         found.add(Incompatible, "/dataset", f"{name} has no sound, and this {_told(spec)} needs it", spec.dataset)
     if _needs_picture(spec) and dataset.media != "video":
         found.add(Incompatible, "/dataset", f"{name} is sound alone, and this {_told(spec)} needs video", spec.dataset)
-    for column in spec.where:
-        _check_column(dataset, "/where", column, found)
+    for chosen in spec.where:
+        _check_column(dataset, f"/where/{chosen}", chosen, found)
     if isinstance(spec, Retrieval | Probe):
         _check_column(dataset, "/label", spec.label, found)
         for pointer, column in (

@@ -2,13 +2,28 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from store.states import DeviceKind, NodeState
-from store.tables import Node
+from store import moves, notices
+from store.errors import NotFound
+from store.settings import settings
+from store.states import (
+    LIVE_PARTS,
+    AttemptState,
+    Desired,
+    DeviceKind,
+    DeviceState,
+    JobState,
+    NodeState,
+    StopFor,
+)
+from store.tables import Attempt, Device, DeviceLease, Node, Part
 
 
 @dataclass(frozen=True)
@@ -38,24 +53,128 @@ def register(
     address: str | None = None,
 ) -> Node:
     """A worker has started on this machine: its row and those of its devices, made or brought up to date."""
-    raise NotImplementedError
+    facts = {
+        "boot_id": boot_id,
+        "storage_id": storage_id,
+        "cpus": cpus,
+        "memory_mb": memory_mb,
+        "versions": versions,
+        "address": address,
+        "heartbeat_at": func.now(),
+    }
+    new = insert(Node).values(name=name, state=NodeState.ready, **facts)
+    node_id = session.scalar(new.on_conflict_do_update(index_elements=["name"], set_=facts).returning(Node.id))
+    assert node_id is not None
+    return heartbeat(session, node_id, devices)
 
 
 def heartbeat(session: Session, node_id: UUID, devices: Sequence[FoundDevice]) -> Node:
     """The node's loop lives (every 5 s); devices that are no longer found become `missing`. Raises NotFound."""
-    raise NotImplementedError
+    seen = update(Node).where(Node.id == node_id).values(heartbeat_at=func.now()).returning(Node)
+    node = session.scalar(seen.execution_options(populate_existing=True))
+    if node is None:
+        raise NotFound(f"no node {node_id}")
+    if node.state is NodeState.lost:
+        node.state, node.reason = NodeState.ready, None
+    there = {
+        (device.kind, device.index): device
+        for device in session.scalars(select(Device).where(Device.node_id == node_id).order_by(Device.id))
+    }
+    offered = sum(_update(session, node_id, there, found) for found in devices)
+    found_now = {(found.kind, found.index) for found in devices}
+    for place, device in there.items():
+        if place not in found_now and device.state is not DeviceState.missing:
+            device.state = DeviceState.missing
+    session.flush()
+    if offered:
+        notices.notify(session, notices.QUEUE)
+    return node
+
+
+def _update(session: Session, node_id: UUID, there: dict[Any, Device], found: FoundDevice) -> bool:
+    """Bring one device's row up to date; whether it is offered now and was not."""
+    device = there.get((found.kind, found.index))
+    new = device is None
+    if device is None:
+        device = Device(node_id=node_id, kind=found.kind, index=found.index, state=DeviceState.missing)
+        session.add(device)
+    was_offered = device.state is DeviceState.ok and device.foreign is None and not new
+    device.uuid, device.model, device.memory_mb = found.uuid, found.model, found.memory_mb
+    device.weight, device.foreign = found.weight, found.foreign
+    if found.ghost and device.state is DeviceState.ok:
+        device.state = DeviceState.ghost  # stays so until somebody has looked
+    elif device.state is DeviceState.missing:
+        device.state = DeviceState.ghost if found.ghost else DeviceState.ok
+    return device.state is DeviceState.ok and device.foreign is None and not was_offered
 
 
 def inventory(session: Session) -> list[dict[str, Any]]:
     """All nodes with devices, their live leases and heartbeat ages, as API /nodes shows them."""
-    raise NotImplementedError
+    return [_told(session, node) for node in session.scalars(select(Node).order_by(Node.name)).all()]
 
 
 def one(session: Session, node_id: UUID) -> dict[str, Any]:
     """One of `inventory`. Raises NotFound."""
-    raise NotImplementedError
+    return _told(session, _get(session, node_id))
 
 
 def set_state(session: Session, node_id: UUID, state: NodeState, reason: str = "") -> Node:
     """An operator cordons, drains (asks its attempts to leave) or readies a node. Raises NotFound."""
-    raise NotImplementedError
+    node = _get(session, node_id)
+    node.state, node.reason = state, reason or None
+    if state is NodeState.draining:
+        live = select(Part.attempt_id).where(Part.node_id == node_id, Part.state.in_(LIVE_PARTS))
+        for attempt in session.scalars(live.order_by(Part.attempt_id)).all():
+            _drain(session, attempt)
+    notices.notify(session, notices.QUEUE)
+    session.flush()
+    return node
+
+
+def mark_lost(session: Session, silent_s: float) -> list[str]:
+    """Nodes that have not been heard for so long; their names."""
+    silent = update(Node).where(Node.state == NodeState.ready)
+    silent = silent.where(Node.heartbeat_at < func.now() - timedelta(seconds=silent_s))
+    return list(session.scalars(silent.values(state=NodeState.lost, reason="no heartbeat").returning(Node.name)))
+
+
+def _drain(session: Session, attempt_id: UUID) -> None:
+    lock = {"key_share": True}
+    attempt = session.get_one(Attempt, attempt_id, with_for_update=lock, populate_existing=True)
+    if attempt.state is AttemptState.exited or attempt.desired is Desired.stop:
+        return
+    job = moves.lock(session, attempt.job_id)
+    attempt.desired, attempt.stop_for = Desired.stop, StopFor.drain
+    attempt.stop_deadline = func.now() + timedelta(seconds=job.grace_s)
+    if job.state in (JobState.scheduled, JobState.running):
+        moves.move(session, job, JobState.stopping, "system", stop_for=StopFor.drain)
+
+
+def _get(session: Session, node_id: UUID) -> Node:
+    node = session.get(Node, node_id, populate_existing=True)
+    if node is None:
+        raise NotFound(f"no node {node_id}")
+    return node
+
+
+def _told(session: Session, node: Node) -> dict[str, Any]:
+    plain = ("id", "name", "state", "reason", "cpus", "memory_mb", "address", "versions", "labels", "heartbeat_at")
+    age = session.scalar(select(func.extract("epoch", func.now() - Node.heartbeat_at)).where(Node.id == node.id))
+    query = (
+        select(Device, Attempt.job_id, DeviceLease.owner, DeviceLease.leased_at)
+        .outerjoin(DeviceLease, (DeviceLease.gpu_id == Device.id) & DeviceLease.released_at.is_(None))
+        .outerjoin(Attempt, Attempt.id == DeviceLease.attempt_id)
+        .where(Device.node_id == node.id)
+        .order_by(Device.kind.desc(), Device.index)
+    )
+    shown = ("id", "kind", "index", "uuid", "model", "memory_mb", "state", "foreign")
+    heard = float(age or 0)
+    return {name: getattr(node, name) for name in plain} | {
+        "heartbeat_age_s": heard,
+        "suspect": heard > settings().times.suspect,
+        "devices": [
+            {name: getattr(device, name) for name in shown}
+            | {"lease": {"job": job, "owner": owner, "since": since} if job else None}
+            for device, job, owner, since in session.execute(query)
+        ],
+    }

@@ -1,6 +1,32 @@
-"""What was lost is found: each repair is one guarded transaction, safe to run twice (QUEUE 5)."""
+"""What was lost is found: each repair is a guarded transaction of its own, safe to run twice (QUEUE 5)."""
 
+import shutil
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
 from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select
+from sqlalchemy.orm import Session, aliased
+
+from store import attempts, checkpoints, database, idempotency, leaders, moves, nodes, outbox, queue
+from store.ends import Reason
+from store.leaders import RECONCILER, Leadership
+from store.settings import settings
+from store.states import FINAL, HELD_PARTS, AttemptState, EdgeKind, JobState, NodeState, PartState
+from store.tables import Attempt, Device, DeviceLease, Job, JobEdge, Node, Outbox, Part
+
+UNCLAIMED_S = 30.0  # then the message is sent again
+MOST_SENDS = 3  # then the job goes back to the queue
+CORDON_AFTER = 3  # jobs in a row that a node did not take up
+NO_PID_S = 30.0
+BARRIER_S = 60.0
+OVERDUE_S = 60.0  # beyond the deadline of a stop
+OUTBOX_KEPT = timedelta(days=7)
+MOST_AT_ONCE = 200
+
+Repair = Callable[[Session], int]
 
 
 class Repairs(NamedTuple):
@@ -12,4 +38,144 @@ class Repairs(NamedTuple):
 
 def run_pass(holder: str) -> Repairs:
     """One pass, if `holder` leads. Each repair has a transaction of its own."""
-    raise NotImplementedError
+    leadership = database.transact(lambda session: leaders.lead(session, RECONCILER, holder))
+    if leadership is None:
+        return Repairs(False, {})
+    repairs: dict[str, Repair] = {
+        "resent": resend_unclaimed,
+        "rejected": reject_unstarted,
+        "gang_timeout": release_unready,
+        "released": release_with_dead_nodes,
+        "settled": settle_children,
+        "tidied": tidy,
+    }
+    if not leadership.quiet:
+        repairs = {"lost": give_up_silent, "nodes_lost": lose_nodes, "overdue": end_overdue, **repairs}
+    done = {name: database.transact(_guarded(leadership, repair)) for name, repair in repairs.items()}
+    done["checkpoints"] = remove_old_checkpoints()
+    return Repairs(True, {name: count for name, count in done.items() if count})
+
+
+def _guarded(leadership: Leadership, repair: Repair) -> Repair:
+    return lambda session: repair(session) if leaders.confirm(session, leadership) else 0
+
+
+def give_up_silent(session: Session) -> int:
+    """Attempts whose supervisor has been silent for `lost`: it has fenced itself by now, or is gone."""
+    lost = settings().times.lost
+    silent = and_(Part.state.in_(HELD_PARTS), Part.heartbeat_at < _ago(lost))
+    detail = f"Its supervisor was not heard for {lost:g} s."
+    return _give_up(session, silent, Reason.worker_lost, detail)
+
+
+def lose_nodes(session: Session) -> int:
+    """Nodes that are silent get nothing placed on them."""
+    return len(nodes.mark_lost(session, settings().times.lost))
+
+
+def end_overdue(session: Session) -> int:
+    """Asked to stop, past deadline and grace, and still there: the supervisor failed to."""
+    stopped = select(Attempt.id).where(Attempt.stop_deadline < _ago(settings().times.scaled(OVERDUE_S)))
+    due = and_(Part.state.in_(HELD_PARTS), Part.attempt_id.in_(stopped))
+    return _give_up(session, due, Reason.supervisor_lost, "It did not end when asked to.")
+
+
+def release_with_dead_nodes(session: Session) -> int:
+    """Devices of a machine that is gone for good are not kept by attempts that are over."""
+    silent = Node.heartbeat_at < _ago(settings().times.lost)
+    held = select(DeviceLease.attempt_id).distinct().join(Device, Device.id == DeviceLease.gpu_id)
+    held = held.join(Node, Node.id == Device.node_id).where(DeviceLease.released_at.is_(None), silent)
+    return sum(attempts.release(session, attempt) for attempt in session.scalars(held.limit(MOST_AT_ONCE)).all())
+
+
+def resend_unclaimed(session: Session) -> int:
+    """Placed and not taken up: the message again, and after three the job goes back to the queue."""
+    wait = settings().times.scaled(UNCLAIMED_S)
+    waiting = select(Part).where(Part.state == PartState.dispatched, Part.dispatched_at < _ago(wait))
+    waiting = waiting.order_by(Part.attempt_id).limit(MOST_AT_ONCE).with_for_update(skip_locked=True)
+    parts = session.scalars(waiting.execution_options(populate_existing=True)).all()
+    for part in parts:
+        if part.sends < MOST_SENDS:
+            part.sends += 1
+            part.dispatched_at = func.now()
+            payload = {"attempt_id": str(part.attempt_id), "epoch": part.epoch}
+            outbox.add(session, queue.node_queue(part.node_id), payload)
+        else:
+            _note(session, part.node_id)
+            detail = f"Nobody took it up after {part.sends} messages."
+            attempts.give_up(session, part.attempt_id, Reason.launch_rejected, release=True, detail=detail)
+    return len(parts)
+
+
+def _note(session: Session, node_id: UUID) -> None:
+    """A node that takes nothing up is cordoned at the third job in a row."""
+    node = session.get_one(Node, node_id, with_for_update=True, populate_existing=True)
+    node.unclaimed += 1
+    if node.unclaimed >= CORDON_AFTER and node.state is NodeState.ready:
+        node.state, node.reason = NodeState.cordoned, f"{node.unclaimed} jobs in a row were not taken up"
+
+
+def reject_unstarted(session: Session) -> int:
+    """Claimed, but no supervisor has said its pid: it never came up."""
+    long_ago = Part.claimed_at < _ago(settings().times.scaled(NO_PID_S))
+    without = and_(Part.state == PartState.starting, Part.pid.is_(None), long_ago)
+    return _give_up(session, without, Reason.launch_rejected, "Its supervisor did not come up.")
+
+
+def release_unready(session: Session) -> int:
+    """A barrier that not all parts reach in time lets all of them go."""
+    late = and_(Part.state == PartState.ready, Part.ready_at < _ago(settings().times.scaled(BARRIER_S)))
+    return _give_up(session, late, Reason.gang_timeout, "Not all machines were ready in time.")
+
+
+def settle_children(session: Session) -> int:
+    """Blocked jobs whose parents allow a decision, should it have been missed."""
+    parent = aliased(Job)
+    edges = select(JobEdge.child).join(parent, parent.id == JobEdge.parent).where(JobEdge.child == Job.id)
+    unfinished = edges.where(parent.state.not_in(FINAL)).exists()
+    hopeless = and_(JobEdge.kind == EdgeKind.afterok, parent.state.in_(FINAL - {JobState.succeeded}))
+    stuck = select(Job.id).where(Job.state == JobState.blocked, or_(~unfinished, edges.where(hopeless).exists()))
+    children = session.scalars(stuck.order_by(Job.id).limit(MOST_AT_ONCE)).all()
+    for child in children:
+        moves.settle(session, moves.lock(session, child))
+    return len(children)
+
+
+def tidy(session: Session) -> int:
+    """Messages sent a week ago and idempotency keys past their day."""
+    old = delete(Outbox).where(Outbox.sent_at < func.now() - OUTBOX_KEPT).returning(Outbox.id)
+    return len(session.scalars(old).all()) + idempotency.forget_expired(session)
+
+
+def remove_old_checkpoints() -> int:
+    """Mark row, remove folder, mark done: a crash between two of them leaves nothing unknown."""
+    due = database.transact(checkpoints.expire)
+    for checkpoint, folder in due:
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            database.transact(partial(checkpoints.deleted, checkpoint_id=checkpoint))
+    return len(due)
+
+
+def _give_up(session: Session, lost: ColumnElement[bool], reason: Reason, detail: str) -> int:
+    """End the attempts with a part of this kind; each is looked at again under its lock.
+
+    A node that lives kills what is left before its devices are free; a silent one cannot be asked.
+    """
+    query = select(Attempt.id).distinct().join(Part, Part.attempt_id == Attempt.id)
+    query = query.where(Attempt.state != AttemptState.exited, lost).order_by(Attempt.id).limit(MOST_AT_ONCE)
+    ended = 0
+    for attempt in session.scalars(query).all():
+        release = not _node_is_heard(session, attempt)
+        ended += attempts.give_up(session, attempt, reason, release=release, detail=detail, only_if=lost)
+    return ended
+
+
+def _ago(seconds: float) -> ColumnElement[datetime]:
+    return func.now() - timedelta(seconds=seconds)
+
+
+def _node_is_heard(session: Session, attempt: UUID) -> bool:
+    heard = select(Node.id).join(Part, Part.node_id == Node.id)
+    fresh = Node.heartbeat_at >= _ago(settings().times.suspect)
+    return session.scalar(heard.where(Part.attempt_id == attempt, fresh).limit(1)) is not None

@@ -64,7 +64,7 @@ def middles(count: int) -> npt.NDArray[np.float64]:
 def mel_hz(band: npt.NDArray[np.float64], front_end: AudioFrontEnd) -> npt.NDArray[np.float64]:
     """Center frequency of mel bands by number, fractions too (HTK's scale, as LogMel's filters)."""
     top = 2595 * np.log10(1 + front_end.sample_rate / 2 / 700)
-    return 700 * (10 ** (top * (band + 1) / (front_end.n_mels + 1) / 2595) - 1)
+    return np.asarray(700 * (10 ** (top * (band + 1) / (front_end.n_mels + 1) / 2595) - 1), dtype=np.float64)
 
 
 class Attender:

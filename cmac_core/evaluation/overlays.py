@@ -41,11 +41,11 @@ def stretch(cells: Cells) -> tuple[float, float]:
     return low, max(high, low + 1e-6)
 
 
-def heated(ground: Picture, heat: Picture, scale: tuple[float, float]) -> Picture:
+def heated(ground: Picture, heat: Picture, scale: tuple[float, float], opacity: float = OPACITY) -> Picture:
     """A picture (H, W, 3) in [0, 1] under a map (H, W): gray ground, so that all color is attention."""
     gray = ground @ np.array([0.299, 0.587, 0.114])
     color = HEAT(Normalize(*scale, clip=True)(heat))[..., :3]
-    return (1 - OPACITY) * gray[..., None] + OPACITY * color
+    return (1 - opacity) * gray[..., None] + opacity * color
 
 
 def over_frames(frames: Frames, cells: Cells, scale: tuple[float, float]) -> list[Picture]:
@@ -60,11 +60,11 @@ def over_frames(frames: Frames, cells: Cells, scale: tuple[float, float]) -> lis
     return [heated(frame / 255.0, heat, scale) for frame, heat in zip(square, heats, strict=True)]
 
 
-def over_sound(spectrogram: Picture, cells: Cells, scale: tuple[float, float]) -> Picture:
+def over_sound(spectrogram: Picture, cells: Cells, scale: tuple[float, float], opacity: float = OPACITY) -> Picture:
     """A log-mel picture (F, T) under a map (F', T'), low bands below."""
     low, high = np.percentile(spectrogram, [2, 99.8])
     ground = SOUND(Normalize(low, max(high, low + 1e-6), clip=True)(spectrogram))[..., :3]
-    return heated(ground, fine(cells, spectrogram.shape), scale)
+    return heated(ground, fine(cells, spectrogram.shape), scale, opacity)
 
 
 def draw_map(path: Path, attended: Attended, key: Key, spectrogram: Picture, note: str = "") -> None:

@@ -75,14 +75,18 @@ def _in_table(root: Path, table: LabelTable, allow_missing: bool) -> list[_Found
         if table.by_stem:
             source = stems.get(source.with_suffix(""), source)
         _check_inside(source, table, line)
-        path = root / source
-        one = _Found(spelled(source), path if path.is_file() else None, row)
+        one = _Found(spelled(source), _regular(root / source), row)
         if found.setdefault(one.source, one) != one:
             raise ValueError(f"{table.path}: line {line} names {named} again, with other labels")
     missing = [one.source for one in found.values() if one.path is None]
     if missing and (len(missing) == len(found) or not allow_missing):
         raise ValueError(_missing(missing, len(found), table))
     return list(found.values())
+
+
+def _regular(path: Path) -> Path | None:
+    """None for what is not there, a link into nothing, or a pipe that would never end."""
+    return path if path.is_file() else None
 
 
 def _rows(root: Path, table: LabelTable) -> list[tuple[int, dict[str, str]]]:

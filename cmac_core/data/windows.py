@@ -96,8 +96,9 @@ def read_windows(
     windows: dict[int, Window] = {}
     try:
         with av.open(str(path), metadata_errors="ignore") as container:
+            streams = _streams(container, clip, video, audio)
             for group in _groups(wanted):
-                stretch = _read(container, clip, [wanted[i] for i in group], video, audio)
+                stretch = _read(container, clip, [wanted[i] for i in group], streams)
                 windows.update((i, stretch.window(wanted[i])) for i in group)
     except (av.FFmpegError, OSError) as error:
         raise BrokenClip(f"{clip.id}: {error}") from error
@@ -204,15 +205,15 @@ def nearest(times: npt.NDArray[np.float64], wanted: npt.NDArray[np.float64]) -> 
     return [int(i) for i in np.where(later, after, before)]
 
 
-def _read(container: InputContainer, clip: Clip, wanted: list[_Wanted], video: bool, audio: bool) -> _Stretch:
+def _read(container: InputContainer, clip: Clip, wanted: list[_Wanted], streams: list[Stream]) -> _Stretch:
     """Decode one stretch of the file that covers these windows."""
     first = min(one.first_sample for one in wanted)
     last = max(one.first_sample + one.samples for one in wanted)
     start, end = min(one.start for one in wanted), max(one.end for one in wanted)
-    stretch = _Stretch(clip, first, last - first if audio else 0)
-    streams = _streams(container, clip, video, audio)
+    stretch = _Stretch(clip, first, last - first)
     if not streams:
         return stretch
+    kinds = {stream.type for stream in streams}
     stream = streams[0]
     assert stream.time_base is not None
     container.seek(max(0, math.floor((start - LEAD) / stream.time_base)), stream=stream)
@@ -224,7 +225,9 @@ def _read(container: InputContainer, clip: Clip, wanted: list[_Wanted], video: b
         elif packet.size and packet.pts is not None and packet.time_base is not None:
             number = round((float(packet.pts * packet.time_base) - clip.audio_start_s) * clip.sample_rate)
             stretch.hear(number, np.frombuffer(bytes(packet), dtype="<i2"))
-        if (not video or stretch.seen_until >= end) and (not audio or stretch.heard_until >= last):
+        if ("video" not in kinds or stretch.seen_until >= end) and (
+            "audio" not in kinds or stretch.heard_until >= last
+        ):
             break
     return stretch
 

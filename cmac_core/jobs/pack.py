@@ -110,15 +110,16 @@ def _pack_all(material: Material, form: Form, workers: int, journal: Journal, ou
             done += 1
         else:
             tasks.append(task)
-    shutil.rmtree(output / PARTIAL, ignore_errors=True)
-    (output / PARTIAL).mkdir()
     run.progress("pack", done, len(items), "files")
     crew: Crew[PackTask, Outcome] = Crew(pack_one, min(workers or _cores(), max(len(tasks), 1)))
-    for task, answer in crew.run(tasks, lambda: run.leaving):
-        journal.add(_entry(task, answer))
-        done += 1
-        run.progress("pack", done, len(items), "files")
-    shutil.rmtree(output / PARTIAL, ignore_errors=True)
+    (output / PARTIAL).mkdir(exist_ok=True)
+    try:
+        for task, answer in crew.run(tasks, lambda: run.leaving):
+            journal.add(_entry(task, answer))
+            done += 1
+            run.progress("pack", done, len(items), "files")
+    finally:
+        shutil.rmtree(output / PARTIAL)
     run.leave_if_asked()
 
 

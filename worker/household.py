@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 10.0  # s between restarts of a process that ends at once
 GOOD_RUN = 30.0  # s after which an end counts as the first again
-FAREWELL = 40.0  # s to stop in: Celery's soft shutdown takes up to 30
+FAREWELL = 15.0  # s to stop in; tasks last seconds
 
 
 @dataclass
@@ -89,4 +89,5 @@ class Household:
 
 def member(name: str) -> Member:
     """One of this package's own processes: `python -m worker NAME`."""
-    return Member(name, [sys.executable, "-m", "worker", name])
+    # -P: the folder that this was started in is not looked at for imports.
+    return Member(name, [sys.executable, "-P", "-m", "worker", name])

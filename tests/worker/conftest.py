@@ -1,19 +1,142 @@
-"""Small real things for the worker's tests: child programs of a few lines, marks of our own."""
+"""Small real things for the worker's tests: child programs, a database, a machine of its own, real supervisors."""
 
 import os
 import subprocess
 import sys
+import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
 
-from worker import marks
-from worker.marks import Mark
+from cmac_core.specs import JOB_SPEC
+from store import attempts, database, embedded, jobs, keys, migrate
+from store.attempts import Lease
+from store.keys import SYSTEM
+from store.settings import settings
+from store.tables import Attempt, Device, Job, Part, User
+from worker import here, marks
+from worker.marks import Mark, carrying
 from worker.processes import kill_all
 
+T = TypeVar("T")
 Spawn = Callable[[str], "subprocess.Popen[bytes]"]
+
+PACK = {
+    "kind": "pack", "dataset": "tiny", "source": {"generate": "sounding-objects", "clips": 8},
+    "resources": {"cpu_slots": 1},
+}  # fmt: skip
+
+# Every child program begins with this: a run that speaks as the core does.
+RUN = """
+import os, signal, sys, time
+from pathlib import Path
+from cmac_core.events import *
+folder = Path(sys.argv[1])
+log = EventLog(folder)
+say = log.write
+def leaving(*_):
+    say(Ended(outcome="left")); sys.exit(75)
+def rank():
+    signal.signal(signal.SIGUSR1, leaving); signal.signal(signal.SIGTERM, leaving)
+    (folder / "rank.tmp").write_text(str(os.getpid())); os.rename(folder / "rank.tmp", folder / "rank-0.pid")
+say(Started(spec={}, versions={}, world_size=1))
+"""
+
+SUPERVISOR = """
+import sys, uuid
+from store.attempts import Lease
+from worker import logs
+from worker.supervisor.run import attend
+logs.set_up()
+attempt, epoch, program = sys.argv[1:]
+attend(Lease(uuid.UUID(attempt), int(epoch)), lambda kind, ranks, spec, folder: [sys.executable, program, str(folder)])
+"""
+
+
+@dataclass
+class Stage:
+    """One node. All that was started here is gone when the test ends."""
+
+    folder: Path
+    node: uuid.UUID
+    leases: list[Lease] = field(default_factory=list)
+    processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+
+    def submit(self, **changes: Any) -> uuid.UUID:
+        spec = JOB_SPEC.validate_python(PACK | changes)
+        return database.transact(lambda session: jobs.submit(session, spec, SYSTEM).id)
+
+    def place(self, job: uuid.UUID) -> Lease:
+        def work(session: Any) -> Lease | None:
+            free = select(Device).where(Device.node_id == self.node, Device.kind == "cpu").order_by(Device.index)
+            return attempts.place(session, job, self.node, session.scalars(free).all()[:1])
+
+        lease = database.transact(work)
+        assert lease is not None
+        self.leases.append(lease)
+        return lease
+
+    def claim(self, lease: Lease) -> None:
+        assert database.transact(lambda session: attempts.claim(session, lease.attempt, lease.epoch, self.node))
+
+    def supervise(self, lease: Lease, program: str) -> "subprocess.Popen[bytes]":
+        """A real supervisor, in a process of its own, with this program in the core's place."""
+        file = self.folder / f"{uuid.uuid4().hex}.py"
+        file.write_text(RUN + program)
+        arguments = [str(lease.attempt), str(lease.epoch), str(file)]
+        env = os.environ | {marks.VARIABLE: str(here.mark(lease))}
+        with (self.folder / "supervisor.txt").open("ab") as log:
+            process = subprocess.Popen([sys.executable, "-c", SUPERVISOR, *arguments], env=env, stdout=log, stderr=log)
+        self.processes.append(process)
+        return process
+
+    def run(self, program: str, **changes: Any) -> tuple[uuid.UUID, Lease, "subprocess.Popen[bytes]"]:
+        """Submit, place, claim, supervise."""
+        job = self.submit(**changes)
+        lease = self.place(job)
+        self.claim(lease)
+        return job, lease, self.supervise(lease, program)
+
+    def job(self, job: uuid.UUID) -> Job:
+        return self.read(lambda session: session.get_one(Job, job))
+
+    def attempt(self, lease: Lease) -> Attempt:
+        return self.read(lambda session: session.get_one(Attempt, lease.attempt))
+
+    def part(self, lease: Lease) -> Part:
+        return self.read(lambda session: session.get_one(Part, (lease.attempt, lease.part)))
+
+    def read(self, work: Callable[[Any], T]) -> T:
+        with database.sessions() as session:
+            return work(session)
+
+    def folder_of(self, job: uuid.UUID, epoch: int = 1) -> Path:
+        return settings().attempt_folder(job, epoch)
+
+    def log(self) -> str:
+        file = self.folder / "supervisor.txt"
+        return file.read_text() if file.exists() else ""
+
+    def until(self, true: Callable[[], object], seconds: float = 15.0) -> None:
+        end = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < end, self.log()
+            time.sleep(0.02)
+
+    def clear(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        for lease in self.leases:
+            mark = here.mark(lease)
+            assert kill_all(lambda: carrying(mark))  # noqa: B023
 
 
 @pytest.fixture
@@ -39,3 +162,39 @@ def spawn(mark: Mark, tmp_path: Path) -> Iterator[Spawn]:
     assert kill_all(lambda: marks.carrying(mark))
     for child in children:
         child.wait()
+
+
+@pytest.fixture(scope="session")
+def home() -> Iterator[Path]:
+    """A home with a real PostgreSQL; times are a twentieth of the usual ones."""
+    with tempfile.TemporaryDirectory(prefix="cmac-worker-") as folder, pytest.MonkeyPatch.context() as patch:
+        Path(folder).chmod(0o755)  # root's PostgreSQL is another user
+        for name in [name for name in os.environ if name.startswith("CMAC_")]:
+            patch.delenv(name)
+        patch.setenv("CMAC_HOME", folder)
+        patch.setenv("CMAC_LEASE", "0.5/1.5/3/4")
+        patch.setenv("CMAC_CPU_SLOTS", "2")
+        settings.cache_clear()
+        embedded.start_postgres(settings(), durable=False)
+        database.forget()
+        migrate.upgrade(database.engine())
+        with database.sessions.begin() as session:
+            keys.bootstrap(session)
+            session.execute(insert(User).values(name=keys.SYSTEM.user, role="admin").on_conflict_do_nothing())
+        yield Path(folder)
+        database.forget()
+        embedded.stop_postgres(settings())
+        settings.cache_clear()
+
+
+@pytest.fixture
+def stage(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    """A node that no other test has."""
+    monkeypatch.setenv("CMAC_NODE_NAME", f"node-{uuid.uuid4().hex[:8]}")
+    settings.cache_clear()
+    with database.sessions.begin() as session:
+        node = here.register(session).id
+    stage = Stage(tmp_path, node)
+    yield stage
+    stage.clear()
+    settings.cache_clear()

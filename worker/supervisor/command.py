@@ -32,6 +32,7 @@ def environment(mark: Mark, threads: int, gpus: Sequence[str], outer: Mapping[st
         marks.VARIABLE: str(mark),
         "CUDA_VISIBLE_DEVICES": ",".join(gpus),  # empty hides them all: a CPU slot is no leave to take a GPU
         "OMP_NUM_THREADS": str(threads),
+        "PYTHONSAFEPATH": "1",  # a file in the run's folder is no module
         "PYTHONUNBUFFERED": "1",  # log.txt is read while it grows
     }
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-STEPS, TOLERANCE = 400, 1e-5
+from cmac_core.evaluation.lbfgs import minimize
 
 
 # Shape suffixes: N rows, D features, C classes.
@@ -50,23 +50,15 @@ def fit(rows_ND: Tensor, labels_N: Tensor, classes: int, l2: float, start: Class
     target_NC = F.one_hot(labels_N, classes).to(rows_ND.dtype)
     weight_CD = start.weight_CD.clone() if start else rows_ND.new_zeros(classes, rows_ND.shape[1])
     bias_C = start.bias_C.clone() if start else rows_ND.new_zeros(classes)
-    optimizer = torch.optim.LBFGS(
-        [weight_CD, bias_C],
-        max_iter=STEPS,
-        history_size=10,
-        tolerance_grad=TOLERANCE,
-        tolerance_change=1e-10,
-        line_search_fn="strong_wolfe",
-    )
+    weights = torch.cat([weight_CD, bias_C[:, None]], 1)
 
-    @torch.no_grad()
-    def loss() -> float:
+    def loss(weights: Tensor) -> tuple[float, Tensor]:
         # The gradient is written out: autograd's bookkeeping costs more than the two products.
+        weight_CD, bias_C = weights[:, :-1], weights[:, -1]
         log_NC = F.log_softmax(F.linear(rows_ND, weight_CD, bias_C), dim=1)
         error_NC = (log_NC.exp() - target_NC) / len(rows_ND)
-        weight_CD.grad = error_NC.T @ rows_ND + l2 * weight_CD
-        bias_C.grad = error_NC.sum(0)
-        return float(-(log_NC * target_NC).sum() / len(rows_ND) + l2 / 2 * weight_CD.square().sum())
+        gradient = torch.cat([error_NC.T @ rows_ND + l2 * weight_CD, error_NC.sum(0)[:, None]], 1)
+        return float(-(log_NC * target_NC).sum() / len(rows_ND) + l2 / 2 * weight_CD.square().sum()), gradient
 
-    optimizer.step(loss)
-    return Classifier(scale, weight_CD, bias_C)
+    weights = minimize(loss, weights)
+    return Classifier(scale, weights[:, :-1].contiguous(), weights[:, -1].contiguous())

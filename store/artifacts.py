@@ -4,6 +4,7 @@ from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from store.errors import NotFound
@@ -13,7 +14,7 @@ from store.tables import Artifact, Job
 
 def of_job(session: Session, job_id: UUID) -> list[Artifact]:
     """Those of the newest attempt that made each name, in order of their names."""
-    newest = select(Artifact).distinct(Artifact.name).where(Artifact.job_id == job_id)
+    newest = select(Artifact).ext(distinct_on(Artifact.name)).where(Artifact.job_id == job_id)
     return list(session.scalars(newest.order_by(Artifact.name, Artifact.epoch.desc())))
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, or_, select, text
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from store.tables import Attempt, Metric
@@ -127,7 +128,7 @@ def rows(session: Session, job_id: UUID, names: Sequence[str] | None = None, fro
     query = query.where(Metric.job_id == job_id, Metric.step >= from_step, _counts(session, job_id))
     if names is not None:
         query = query.where(Metric.name.in_(names))
-    query = query.distinct(Metric.name, Metric.step).order_by(Metric.name, Metric.step, Metric.epoch.desc())
+    query = query.ext(distinct_on(Metric.name, Metric.step)).order_by(Metric.name, Metric.step, Metric.epoch.desc())
     return iter(session.execute(query.execution_options(yield_per=5000)))
 
 

@@ -20,7 +20,6 @@ from api.settings import ApiSettings, api_settings
 from api.sse import Streams
 from api.version import VERSION
 
-
 log = logging.getLogger("api")
 
 _FIRST_LOOK_S = 3.0

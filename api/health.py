@@ -8,8 +8,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from store import leaders, migrate
-from store.database import engine, is_away, sessions
+from store import database, leaders, migrate
+from store.database import is_away, sessions
 from store.settings import settings
 
 _LEADER_AGE_S = 15.0
@@ -33,7 +33,7 @@ def look() -> Health:
         with sessions() as session:
             session.execute(text("SET LOCAL statement_timeout = '1s'"))
             session.execute(text("SELECT 1"))
-        if not migrate.is_current(engine()):
+        if not migrate.is_current(database.engine()):
             return Health(False, ["the database is not migrated; run `python -m store.migrate`"], {"database": "old"})
         with sessions() as session:
             ages = leaders.ages(session)

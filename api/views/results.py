@@ -15,5 +15,12 @@ def result_body(view: dict[str, Any]) -> Any:
         links["attention"] = f"/results/{view['id']}/attention"
     if view["state"] in ("failed", "cancelled"):
         links["retry"] = f"{here}/retry"
+    values = [_value(value) for value in view["values"]]
     artifacts = [{**artifact, "url": artifact_url(artifact["sha256"])} for artifact in view["artifacts"]]
-    return jsonable_encoder({**view, "artifacts": artifacts, "links": links})
+    return jsonable_encoder({**view, "values": values, "artifacts": artifacts, "links": links})
+
+
+def _value(value: dict[str, Any]) -> dict[str, Any]:
+    """The interval under both of its names: as a pair, and apart for tables."""
+    low, high = value.get("ci95", (None, None))
+    return value if low is None else {**value, "ci_low": low, "ci_high": high}

@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 import uvicorn
-from sqlalchemy import select
+from sqlalchemy import Engine, create_engine, select
 from sqlalchemy.dialects.postgresql import insert
 
 from api.__main__ import Server
@@ -26,7 +27,7 @@ from store.attempts import Lease
 from store.ends import Reason
 from store.keys import Role
 from store.nodes import FoundDevice
-from store.settings import settings
+from store.settings import Settings, settings
 from store.states import DeviceKind
 from store.tables import Dataset, Device, DeviceLease, Job, Node, Project
 
@@ -111,7 +112,8 @@ class Lab:
     def dataset(self, name: str, **columns: Any) -> Dataset:
         """A packed dataset, as far as the database knows."""
         values: dict[str, Any] = {
-            "project": "default", "version": 1, "path": str(settings().datasets_dir / name), "manifest_sha256": "0" * 64,
+            "project": "default", "version": 1, "path": str(settings().datasets_dir / name),
+            "manifest_sha256": "0" * 64,
             "clips": 100, "quarantined": 0, "with_audio": 100, "hours": 0.1, "bytes": 1000, "media": "video",
             "labels": {"class": 8, "split": 2}, "counts": {"train": 80, "test": 20},
         }  # fmt: skip
@@ -133,26 +135,50 @@ class Running:
     url: str
 
 
-@pytest.fixture(scope="session")
-def home() -> Iterator[Path]:
-    """A home with a migrated database."""
-    with tempfile.TemporaryDirectory(prefix="cmac-api-") as folder, pytest.MonkeyPatch.context() as patch:
-        Path(folder).chmod(0o755)  # root's PostgreSQL is another user
-        for name in [name for name in os.environ if name.startswith("CMAC_")]:
-            patch.delenv(name)
-        patch.setenv("CMAC_HOME", folder)
-        settings.cache_clear()
-        embedded.start_postgres(settings(), durable=False)
-        database.forget()
-        migrate.upgrade(database.engine())
-        yield Path(folder)
-        database.forget()
-        embedded.stop_postgres(settings())
+@dataclass(frozen=True)
+class House:
+    """A home with a migrated database of its own, which a test may stop and start."""
+
+    home: Path
+    engine: Engine
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """This process's settings and engine are the house's."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name in [name for name in os.environ if name.startswith("CMAC_")]:
+                patch.delenv(name)
+            patch.setenv("CMAC_HOME", str(self.home))
+            patch.setattr(database, "engine", lambda: self.engine)
+            settings.cache_clear()
+            yield
         settings.cache_clear()
 
 
 @pytest.fixture(scope="session")
-def serve(home: Path) -> Iterator[Callable[[ApiSettings], Running]]:
+def house() -> Iterator[House]:
+    with tempfile.TemporaryDirectory(prefix="cm-", dir="/tmp") as folder:
+        own = Settings(home=Path(folder), database_url=None)
+        embedded.start_postgres(own, durable=False)
+        address = embedded.database_url(own).replace("postgresql:", "postgresql+psycopg:", 1)
+        engine = create_engine(address, pool_pre_ping=True, max_overflow=35)
+        try:
+            migrate.upgrade(engine)
+            yield House(Path(folder), engine)
+        finally:
+            engine.dispose()
+            embedded.stop_postgres(own)
+
+
+@pytest.fixture(autouse=True)
+def at_home(house: House) -> Iterator[None]:
+    """Each test here is in the house, and no other test is."""
+    with house.entered():
+        yield
+
+
+@pytest.fixture(scope="session")
+def serve(house: House) -> Iterator[Callable[[ApiSettings], Running]]:
     """Serve an app on a free port until the tests end."""
     servers: list[tuple[Server, threading.Thread]] = []
 
@@ -179,19 +205,21 @@ def serve(home: Path) -> Iterator[Callable[[ApiSettings], Running]]:
 
 
 @pytest.fixture(scope="session")
-def lab(home: Path, serve: Callable[[ApiSettings], Running]) -> Iterator[Lab]:
+def lab(house: House, serve: Callable[[ApiSettings], Running]) -> Iterator[Lab]:
     """The service that most tests share. Its first start makes the first key."""
-    running = serve(PLENTY)
-    token = (home / "admin.key").read_text().strip()
-    devices = [FoundDevice(DeviceKind.cpu, index) for index in range(64)]
-    with database.sessions.begin() as session:
-        node: Node = nodes.register(
-            session, "here", boot_id="boot", storage_id="here", cpus=64, memory_mb=1000, devices=devices, versions={}
-        )
-    headers = {"Authorization": f"Bearer {token}"}
-    with httpx2.Client(base_url=running.url, headers=headers, timeout=20, trust_env=False) as http:
+    with house.entered():
+        running = serve(PLENTY)
+        token = (house.home / "admin.key").read_text().strip()
+        devices = [FoundDevice(DeviceKind.cpu, index) for index in range(64)]
+        with database.sessions.begin() as session:
+            node: Node = nodes.register(
+                session, "here", boot_id="b", storage_id="here", cpus=64, memory_mb=1000, devices=devices, versions={}
+            )
+        headers = {"Authorization": f"Bearer {token}"}
+        http = httpx2.Client(base_url=running.url, headers=headers, timeout=20, trust_env=False)
         lab = Lab(http, running.url, node.id)
         lab.dataset("moving")
+    with http:
         yield lab
 
 

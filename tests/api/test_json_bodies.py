@@ -16,7 +16,7 @@ def refused(body: bytes, depth: int = 16) -> MalformedJson:
 
 def test_json_is_read_as_it_stands() -> None:
     value: Any = {"a": [1, 2.5, None, True, "ä\\"], "b": {}}
-    assert parse('{"a": [1, 2.5, null, true, "\\u00e4\\\\"], "b": {}}'.encode(), 16) == value
+    assert parse(b'{"a": [1, 2.5, null, true, "\\u00e4\\\\"], "b": {}}', 16) == value
 
 
 def test_a_slip_of_the_pen_is_found_by_line_and_column() -> None:

@@ -15,6 +15,7 @@ Answer = TypeVar("Answer")
 
 TRIES = 2  # a process may also die of something that is not its file's fault
 BEAT_S = 1.0
+START_S = 120.0  # a busy machine takes its time to start a process
 
 
 class Died(NamedTuple):
@@ -42,6 +43,7 @@ class _Member(Generic[Task]):
     pipe: "Connection[Any, Any]"
     task: Task | None = None
     tries: int = 0
+    started: bool = False
     heard: float = field(default_factory=time.monotonic)
 
 
@@ -82,9 +84,12 @@ class Crew(Generic[Task, Answer]):
         for member in list(self._members):
             if member.pipe in ready:
                 yield from self._hear(member, todo)
-            elif member.task is not None and time.monotonic() - member.heard > self._quiet_s:
+            elif member.task is not None and time.monotonic() - member.heard > self._patience(member):
                 member.process.kill()
                 yield from self._bury(member, todo, f"gave no sign of life for {self._quiet_s:g} s")
+
+    def _patience(self, member: _Member[Task]) -> float:
+        return self._quiet_s if member.started else max(self._quiet_s, START_S)
 
     def _hear(self, member: _Member[Task], todo: "deque[tuple[Task, int]]") -> Iterator[tuple[Task, Answer | Died]]:
         try:
@@ -93,7 +98,7 @@ class Crew(Generic[Task, Answer]):
             member.process.join()
             yield from self._bury(member, todo, _ending(member.process.exitcode))
             return
-        member.heard = time.monotonic()
+        member.heard, member.started = time.monotonic(), True
         if message is None:
             return
         error, answer = message
@@ -142,6 +147,7 @@ def _serve(pipe: "Connection[Any, Any]", work: Callable[[Any, Alive], Any]) -> N
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)  # the one who asked decides; it ends us through the pipe
     alive = Alive(pipe)
+    pipe.send(None)  # the imports are done
     while True:
         try:
             task = pipe.recv()

@@ -58,7 +58,7 @@ def open_media(path: Path) -> Iterator[InputContainer]:
 
 
 def _unopened(path: Path, error: av.FFmpegError) -> Rejected:
-    if error.errno in (errno.EACCES, errno.EIO, errno.EPERM):
+    if error.errno in (errno.EACCES, errno.EIO):
         return Rejected("decode_error", f"could not be read: {error.strerror}")
     if error.errno == errno.ENOENT:
         return Rejected("missing_file")

@@ -241,8 +241,10 @@ class _Packing:
                 return f"{stream.type} ends after {ends[stream.type]:.2f} of {promised:.2f} s"
         # Other streams than these may make a container longer than they are.
         promised = (container.duration or 0) / 1e6
-        if len(container.streams) == len(streams) and _far(max(ends.values()), promised):
-            return f"ends after {max(ends.values()):.2f} of {promised:.2f} s"
+        # Some containers count from their clock's zero, others from their first stream: only the later end tells.
+        end = max(ends.values()) + max(0.0, self._origin)
+        if len(container.streams) == len(streams) and _far(end, promised):
+            return f"ends after {end:.2f} of {promised:.2f} s"
         return ""
 
     def _checked(self, writer: ClipWriter, picture: Picture | None) -> Packed:
@@ -286,7 +288,7 @@ def _far(end: float, promised: float) -> bool:
 
 def shrunk(width: int, height: int, short_side: int) -> tuple[int, int]:
     """Even sizes with the short side at most `short_side`, never larger than they were (but for 1 pixel)."""
-    scale = min(1.0, short_side / min(width, height))
+    scale = min(1.0, short_side // 2 * 2 / min(width, height))
     return _even(width, scale), _even(height, scale)
 
 

@@ -52,7 +52,10 @@ def _in_folder(root: Path) -> list[_Found]:
         )
     folders = {file.parent for file in files}
     labelled = folders != {PurePosixPath(".")}
-    return [_Found(spelled(file), root / file, {"class": spelled(file.parent)} if labelled else {}) for file in files]
+    return [
+        _Found(spelled(file), _regular(root / file), {"class": spelled(file.parent)} if labelled else {})
+        for file in files
+    ]
 
 
 def walk(root: Path) -> list[PurePosixPath]:
@@ -116,7 +119,7 @@ def _cells(file: Path, name: str) -> tuple[list[str], list[tuple[int, list[str]]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"table.path: {name} is not a CSV file in UTF-8: {error}") from error
     twice = [column for column, count in Counter(columns).items() if count > 1]
-    if twice or not all(columns):
+    if twice or not columns or not all(columns):
         raise ValueError(f"table.path: {name} needs a heading of different names, not {', '.join(columns) or 'none'}")
     return columns, rows
 

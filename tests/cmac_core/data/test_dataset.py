@@ -78,7 +78,8 @@ def test_a_seeded_split_keeps_groups_together_and_repeats() -> None:
     (fold,) = divide(clips, Split(seeded=0.8, group="source"), 5)
     assert [fold] == divide(clips, Split(seeded=0.8, group="source"), 5)
     assert fold != divide(clips, Split(seeded=0.8, group="source"), 6)[0]
-    assert len(fold.train) == 24 and sorted(fold.train + fold.test) == list(range(30))
+    assert len(fold.train) == 24
+    assert sorted(fold.train + fold.test) == list(range(30))
     assert not {i // 3 for i in fold.train} & {i // 3 for i in fold.test}
 
 

@@ -30,8 +30,10 @@ def test_frames_and_samples_are_exact_from_any_start(made: tuple[Path, Clip]) ->
     truth = np.concatenate([np.zeros(round(0.2 * RATE), np.int16), ramp(round(2.4 * RATE)), np.zeros(RATE, np.int16)])
     for t0 in np.linspace(0, 2, 41):
         window = read_window(path, clip, float(t0), frames=FPS, fps=FPS, sample_rate=RATE)
-        assert window.frames is not None and window.sound is not None
-        assert window.frames.shape == (25, 48, 64, 3) and window.frames.dtype == np.uint8
+        assert window.frames is not None
+        assert window.sound is not None
+        assert window.frames.shape == (25, 48, 64, 3)
+        assert window.frames.dtype == np.uint8
         for i, number in enumerate(numbers(window.frames)):
             assert abs(number - (t0 + i / FPS) * FPS) <= 0.5 + 1e-3
         first = round((t0 - 0.2) * RATE) + round(0.2 * RATE)
@@ -44,7 +46,8 @@ def test_a_slower_file_repeats_frames_and_a_faster_one_skips(made: tuple[Path, C
     slow = read_window(path, clip, 1.0, frames=5, fps=5, sample_rate=RATE)
     assert numbers(fast.frames) == [25, 25, 26, 26, 27, 27, 28, 28, 29, 29]  # the earlier one on a tie
     assert numbers(slow.frames) == [25, 30, 35, 40, 45]
-    assert slow.sound is not None and len(slow.sound) == RATE
+    assert slow.sound is not None
+    assert len(slow.sound) == RATE
 
 
 def test_outside_the_streams_frames_are_the_edge_and_sound_is_zero(made: tuple[Path, Clip]) -> None:
@@ -53,8 +56,10 @@ def test_outside_the_streams_frames_are_the_edge_and_sound_is_zero(made: tuple[P
     late = read_window(path, clip, 2.8, frames=10, fps=FPS, sample_rate=RATE)
     assert numbers(early.frames) == [0, 0, 0, 0, 0, 0, 1, 2, 3, 4]
     assert numbers(late.frames) == [70, 71, 72, 73, 74, 74, 74, 74, 74, 74]
-    assert early.sound is not None and late.sound is not None
-    assert not early.sound.any() and not late.sound.any()
+    assert early.sound is not None
+    assert late.sound is not None
+    assert not early.sound.any()
+    assert not late.sound.any()
 
 
 def test_a_video_shorter_than_the_window_is_looped(made: tuple[Path, Clip]) -> None:
@@ -75,7 +80,8 @@ def test_many_windows_of_one_pass_are_the_same_as_one_by_one(made: tuple[Path, C
     together = read_windows(path, clip, starts, frames=8, fps=8, sample_rate=RATE)
     for t0, window in zip(starts, together, strict=True):
         alone = read_window(path, clip, t0, frames=8, fps=8, sample_rate=RATE)
-        assert alone.frames is not None and alone.sound is not None
+        assert alone.frames is not None
+        assert alone.sound is not None
         np.testing.assert_array_equal(window.frames, alone.frames)
         np.testing.assert_array_equal(window.sound, alone.sound)
 
@@ -90,8 +96,10 @@ def test_only_what_is_asked_for_is_read(made: tuple[Path, Clip]) -> None:
     path, clip = made
     seen = read_window(path, clip, 0.5, frames=4, fps=FPS, sample_rate=RATE, audio=False)
     heard = read_window(path, clip, 0.5, frames=4, fps=FPS, sample_rate=RATE, seconds=2.0, video=False)
-    assert seen.sound is None and heard.frames is None
-    assert heard.sound is not None and len(heard.sound) == 2 * RATE
+    assert seen.sound is None
+    assert heard.frames is None
+    assert heard.sound is not None
+    assert len(heard.sound) == 2 * RATE
 
 
 def test_a_rate_that_was_not_packed_is_refused(made: tuple[Path, Clip]) -> None:

@@ -118,7 +118,7 @@ def _check_dataset(spec: Reader, dataset: Dataset, found: "Findings") -> None:
             for part in ("train", "test"):
                 value = getattr(spec.split, part)
                 if value not in dataset.counts:
-                    message = f"{name} has no clips of split {value!r}; it has {', '.join(dataset.counts)}"
+                    message = f"{name} has no clips of split {value!r}; it has {', '.join(sorted(dataset.counts))}"
                     found.add(Incompatible, f"/split/{part}", message, value)
 
 

@@ -15,7 +15,7 @@ from store.attempts import Lease
 from store.metrics import Point
 from store.settings import settings
 from store.states import CheckpointState
-from store.tables import Artifact, Attempt, Job, Result, ResultValue
+from store.tables import LABELS, Artifact, Attempt, Job, Result, ResultValue
 
 ACTOR = "run"
 
@@ -111,9 +111,14 @@ def _take_result(session: Session, lease: Lease, job: Job, event: events.Result)
     lineage = dict(event.lineage)
     session.add(Result(job_id=job.id, kind=job.kind, epoch=lease.epoch, protocol=event.protocol, lineage=lineage))
     session.flush()
-    session.add_all(
-        ResultValue(job_id=job.id, position=place, **value.model_dump()) for place, value in enumerate(event.values)
-    )
+    told: set[tuple[object, ...]] = set()
+    for place, value in enumerate(event.values):
+        labels = (value.name, *(getattr(value, label) for label in LABELS))
+        if labels in told:
+            _warn(session, job, "value_told_twice", f"{value.name} with equal labels: the first one is kept")
+            continue
+        told.add(labels)
+        session.add(ResultValue(job_id=job.id, position=place, **value.model_dump()))
 
 
 def _warn(session: Session, job: Job, code: str, message: str) -> None:

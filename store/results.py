@@ -10,9 +10,8 @@ from sqlalchemy.orm import Session
 from store import artifacts, attempts, jobs, listing
 from store.keys import Principal
 from store.states import FINAL, JobState
-from store.tables import Attempt, Checkpoint, Dataset, Job, Result, ResultValue
+from store.tables import LABELS, Attempt, Checkpoint, Dataset, Job, Result, ResultValue
 
-LABELS = ("split", "fold", "seed", "pool", "selection", "modality")
 BESIDE = ("paper", "random_init", "chance")
 MOST_VALUES = 100_000
 

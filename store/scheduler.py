@@ -200,7 +200,7 @@ def _place(session: Session, placement: Placement) -> bool:
 
 def _say(session: Session, waiting: dict[UUID, Waiting]) -> None:
     """Write why jobs wait, where that has changed."""
-    told = dict(session.execute(select(Job.id, Job.waiting).where(Job.id.in_(waiting))).tuples().all())
+    told = {job: text for job, text in session.execute(select(Job.id, Job.waiting).where(Job.id.in_(waiting)))}
     for job, reason in sorted(waiting.items()):
         value = {"code": reason.code, "text": reason.text, "expected_start": None}
         if told.get(job) != value:

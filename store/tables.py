@@ -49,6 +49,7 @@ NAMES = {
     "pk": "pk_%(table_name)s",
 }
 
+LABELS = ("split", "fold", "seed", "pool", "selection", "modality")  # what tells equal names of a result apart
 LIVE_PART = f"state in ({', '.join(repr(state.value) for state in LIVE_PARTS)})"
 
 
@@ -524,12 +525,7 @@ class ResultValue(Table):
             "uq_result_values_labels",
             "job_id",
             "name",
-            "split",
-            "fold",
-            "seed",
-            "pool",
-            "selection",
-            "modality",
+            *LABELS,
             unique=True,
             postgresql_nulls_not_distinct=True,
         ),

@@ -166,6 +166,7 @@ class Loader:
             worker_init_fn=_begin_worker,
             multiprocessing_context="spawn",
             prefetch_factor=AHEAD,
+            generator=torch.Generator(),  # else it would draw from the training's
         )
         yield from _born_deaf(loader)
 

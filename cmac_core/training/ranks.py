@@ -23,7 +23,7 @@ RECORDED_S = 15.0  # how long a failed rank waits for rank 0 to write its reason
 SAVED_S = 600.0  # how long ranks that leave wait for rank 0's checkpoint
 LOOK_S = 0.5
 
-_FAILED, _RECORDED, _DONE, _GONE = "failed", "recorded", "done", "gone"
+_FAILED, _RECORDED, _DONE, _GONE, _BYE = "failed", "recorded", "done", "gone", "bye"
 
 
 class Place(NamedTuple):
@@ -83,10 +83,10 @@ class Ranks:
             others = [f"{_DONE}/{rank}" for rank in range(1, self.place.world_size)]
             self._store.wait(others, COLLECTIVE_TIMEOUT)
             self._end(Ended(outcome="finished"))
-            self._store.set(_GONE, "")
+            self._dismiss(self._store)
         else:
             self._store.set(f"{_DONE}/{self.place.rank}", "")
-            self._wait(self._store, _GONE, SAVED_S)
+            self._await_dismissal(self._store)
         return self._exit(0)
 
     def leave(self) -> int:
@@ -94,9 +94,9 @@ class Ranks:
         self.part()
         self._end(Ended(outcome="left"))
         if self._store is not None and self.place.rank == 0:
-            self._store.set(_GONE, "")
+            self._dismiss(self._store)
         elif self._store is not None:
-            self._wait(self._store, _GONE, SAVED_S)
+            self._await_dismissal(self._store)
         return self._exit(LEFT)
 
     def fail(self, error: BaseException) -> int:
@@ -158,6 +158,16 @@ class Ranks:
         """Write the last event, once, from whichever thread comes first."""
         if self._ended.acquire(blocking=False) and self.place.rank == 0:
             self._record(ended)
+
+    def _dismiss(self, store: "Store") -> None:
+        """Let the others go, and outlive them a little: without torchrun the store is in this process."""
+        store.set(_GONE, "")
+        for rank in range(1, self.place.world_size):
+            self._wait(store, f"{_BYE}/{rank}", REASON_S)
+
+    def _await_dismissal(self, store: "Store") -> None:
+        if self._wait(store, _GONE, SAVED_S):
+            store.set(f"{_BYE}/{self.place.rank}", "")
 
     @staticmethod
     def _wait(store: "Store", key: str, seconds: float) -> bool:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from cmac_core.models.batch_norm import GroupedBatchNorm
 from cmac_core.models.encoders import build_audio, build_video, initialised
+from cmac_core.models.r2plus1d import PointwiseConv
 from cmac_core.specs.method import Model
 
 Modality = Literal["video", "audio"]
@@ -76,7 +77,9 @@ class Branch(nn.Module):
 def filter_head(modality: Modality, model: Model) -> nn.Sequential:
     """g: a 1 x 1 convolution and BN, no ReLU, which would force every cosine to be positive (A1)."""
     channels = model.channels
-    convolution = CONVOLUTION[modality](channels, channels, 1, bias=False)
+    convolution: nn.Module = nn.Conv2d(channels, channels, 1, bias=False)
+    if modality == "video":
+        convolution = PointwiseConv(channels, channels)
     return initialised(nn.Sequential(convolution, GroupedBatchNorm(channels, model.bn_group)))
 
 

@@ -2,6 +2,7 @@
 
 from typing import TypeVar, assert_never
 
+import torch
 from torch import nn
 
 from cmac_core.models.r2plus1d import R2Plus1D18
@@ -34,4 +35,14 @@ def initialised(module: ModuleT) -> ModuleT:
     for part in module.modules():
         if isinstance(part, nn.Conv2d | nn.Conv3d):
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+    return channels_last(module)
+
+
+def channels_last(module: ModuleT) -> ModuleT:
+    """Keep the weights of convolutions as their inputs lie in memory, so that no step and no rank reorders them."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d | nn.Conv3d):
+            layout = torch.channels_last_3d if isinstance(part, nn.Conv3d) else torch.channels_last
+            # A 1 x 1 kernel counts as contiguous in any layout, so `contiguous` would leave its strides.
+            part.weight.data = torch.empty_like(part.weight.data, memory_format=layout).copy_(part.weight.data)
     return module

@@ -29,14 +29,15 @@ class TemporalConv(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) to (B, C', T', H, W)."""
-        y = F.conv2d(x.flatten(3), self.weight.squeeze(4), None, (self.stride[0], 1), (1, 0))
+        # Squeezing the other 1 would give the gradient other strides than the weight.
+        y = F.conv2d(x.flatten(3), self.weight.squeeze(3), None, (self.stride[0], 1), (1, 0))
         return y.unflatten(3, x.shape[3:])
 
 
-class Shortcut(nn.Conv3d):
-    """A 1 x 1 x 1 convolution that skips in time and space."""
+class PointwiseConv(nn.Conv3d):
+    """A 1 x 1 x 1 convolution, in 2-D; with a stride it skips in time and space."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__(inputs, outputs, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,7 +80,9 @@ class VideoBlock(nn.Module):
             GroupedBatchNorm(outputs, group),
         )
         self.downsample = (
-            nn.Sequential(Shortcut(inputs, outputs, stride), GroupedBatchNorm(outputs, group)) if stride != 1 else None
+            nn.Sequential(PointwiseConv(inputs, outputs, stride), GroupedBatchNorm(outputs, group))
+            if stride != 1
+            else None
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Files of one clip's attention: numbers, pictures and a film, each announced with what it shows."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,11 @@ class Press:
             stem = folder / f"{key[0]}-{key[1]}"
             self._numbers(stem.with_suffix(".npz"), attended, key, meta)
             path = stem.with_suffix(".png")
-            draw_map(self.run.folder / path, attended, key, spectrogram, note)
+            draw_map(self.run.folder / path, attended, key, spectrogram, self.front_end, note)
             self._announce(path, "attention_png", "image/png", meta)
-        of_clip = {"clip": attended.clip.id, "t0_s": attended.t0, "silent": attended.silent, "map": "both"}
-        draw_both(self.run.folder / folder / "both.png", attended, spectrogram, note)
+        of_clip = {"clip": attended.clip.id, "t0_s": attended.t0, "silent": attended.silent}
+        of_clip |= {"modality": "both", "map": "both"}
+        draw_both(self.run.folder / folder / "both.png", attended, spectrogram, self.front_end, note)
         self._announce(folder / "both.png", "attention_png", "image/png", of_clip)
         make_film(self.run.folder / folder / "film.mp4", self._smooth(attended), spectrogram, self.showing.sample_rate)
         self._announce(folder / "film.mp4", "attention_mp4", "video/mp4", of_clip)
@@ -68,11 +69,10 @@ class Press:
 
     def _smooth(self, attended: Attended) -> Attended:
         """The same window at the film's frame rate, whatever rate the encoder sees."""
-        clip, geometry = attended.clip, self.showing.geometry
-        dense = geometry.model_copy(update={"fps": FPS, "frames": max(2, round(attended.seconds * FPS))})
+        dense = self.showing.geometry.model_copy(update={"fps": FPS, "frames": max(2, round(attended.seconds * FPS))})
         showing = Showing(dense, attended.seconds, self.showing.sample_rate, video=True, audio=True)
-        window = showing.read(self.dataset, clip, [attended.t0])[0]
-        return Attended(clip, attended.t0, window, attended.seconds, attended.maps)
+        window = showing.read(self.dataset, attended.clip, [attended.t0])[0]
+        return replace(attended, window=window)
 
     def _announce(self, path: Path, kind: str, media_type: str, meta: dict[str, Any]) -> None:
         name = path.relative_to("artifacts").as_posix()

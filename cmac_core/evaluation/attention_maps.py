@@ -10,10 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from cmac_core.data.manifest import Clip
+from cmac_core.data.manifest import Clip, Truth
 from cmac_core.data.windows import Window
-from cmac_core.evaluation.localization import visible
+from cmac_core.evaluation.localization import Box, visible
 from cmac_core.evaluation.showing import Shown
+from cmac_core.models.batch_norm import GroupedBatchNorm
 from cmac_core.models.branch import Outputs, Side, saliency_head
 from cmac_core.objectives.cmac import Cmac, Maps
 from cmac_core.specs import AudioFrontEnd
@@ -25,6 +26,7 @@ Key = tuple[Literal["video", "audio"], MapName]
 Cells = npt.NDArray[np.float32]
 SILENT_PEAK = 32768 * 10 ** (-60 / 20)  # RULINGS 7: below -60 dBFS there is nothing to hear
 
+UNGROUPED = 2**31  # any batch is one group
 KEYS: tuple[Key, ...] = (("video", "s"), ("video", "s_hat"), ("audio", "s"), ("audio", "s_hat"))
 
 
@@ -37,12 +39,20 @@ class Attended:
     window: Window
     seconds: float
     maps: Mapping[Key, Cells]  # (T', H', W') and (F', T')
+    truth: Truth | None = None  # of a generated clip
 
     @property
     def silent(self) -> bool:
         """Whether the window has no sound to speak of, so that s of the video is guided by nothing."""
         assert self.window.sound is not None
         return bool(np.abs(self.window.sound.astype(np.int32)).max(initial=0) < SILENT_PEAK)
+
+    def box(self, time_s: float) -> Box | None:
+        """Where the sounding object is at a time on the container's clock, in shares of the picture."""
+        if self.truth is None:
+            return None
+        at = round((time_s - self.clip.video_start_s) * self.clip.fps)
+        return self.truth.sounding[min(max(at, 0), len(self.truth.sounding) - 1)]
 
     def coordinates(self, key: Key, front_end: AudioFrontEnd, crop: int) -> dict[str, Any]:
         """Middles of the cells: seconds on the container's clock; shares of the whole picture, or hertz."""
@@ -65,6 +75,12 @@ def mel_hz(band: npt.NDArray[np.float64], front_end: AudioFrontEnd) -> npt.NDArr
     """Center frequency of mel bands by number, fractions too (HTK's scale, as LogMel's filters)."""
     top = 2595 * np.log10(1 + front_end.sample_rate / 2 / 700)
     return np.asarray(700 * (10 ** (top * (band + 1) / (front_end.n_mels + 1) / 2595) - 1), dtype=np.float64)
+
+
+def mel_band(hz: float, front_end: AudioFrontEnd) -> float:
+    """The inverse of `mel_hz`."""
+    top = 2595 * np.log10(1 + front_end.sample_rate / 2 / 700)
+    return float(2595 * np.log10(1 + hz / 700) / top * (front_end.n_mels + 1) - 1)
 
 
 class Attender:
@@ -101,8 +117,13 @@ class Attender:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             fresh = {name: saliency_head(name, model) for name in ("video", "audio")}
+        for head in fresh.values():
+            # Running statistics that never ran would saturate ŝ; a batch's own ones keep it readable.
+            for part in head.modules():
+                if isinstance(part, GroupedBatchNorm):
+                    part.group = UNGROUPED
         device = next(self.cmac.query.parameters()).device
-        other.cmac.query.saliency = nn.ModuleDict(fresh).eval().to(device)
+        other.cmac.query.saliency = nn.ModuleDict(fresh).train().to(device)
         return other
 
 

@@ -36,7 +36,8 @@ def draw_recall(
             if name == "ours":
                 for x, value in zip(positions, values, strict=True):
                     ax.annotate(f"{value:.1f}", (x, value), (0, 7), **NOTE)
-        ax.set(title=f"pool {pool}", xlabel="k", xticks=positions, ylim=(0, 108))
+        ax.set_title(f"pool {pool}", fontsize=10.5)
+        ax.set(xlabel="k", xticks=positions, ylim=(0, 108))
         ax.set_xticklabels([str(k) for k in ks])
         tidy(ax)
     axes[0].set_ylabel(f"recall at k, % of {n} queries")

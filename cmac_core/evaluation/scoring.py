@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 
 from cmac_core.data.dataset import PackedDataset, window_bounds
-from cmac_core.data.manifest import Clip, Truth
+from cmac_core.data.manifest import Clip
 from cmac_core.evaluation.attention_maps import Attended, Attender, Cells, Key
 from cmac_core.evaluation.attention_subject import AttentionSubject
 from cmac_core.evaluation.localization_scores import (
@@ -35,7 +35,8 @@ def batches(dataset: PackedDataset, clips: Sequence[Clip], prepare: Preparation,
 
     def decode(clip: Clip) -> Attended:
         t0 = middle(clip, showing.window_s)
-        return Attended(clip, t0, showing.read(dataset, clip, [t0])[0], showing.window_s, {})
+        window = showing.read(dataset, clip, [t0])[0]
+        return Attended(clip, t0, window, showing.window_s, {}, dataset.truth.get(clip.id))
 
     waiting: list[Attended] = []
     for attended in ahead(decode, clips):
@@ -56,13 +57,13 @@ def middle(clip: Clip, seconds: float) -> float:
 class Referee:
     """Compares maps with the truth, clip by clip; one tally for ours, one for the untrained model."""
 
-    def __init__(self, truth: Mapping[str, Truth], front_end: AudioFrontEnd, crop: int) -> None:
-        self.truth, self.front_end, self.crop = truth, front_end, crop
+    def __init__(self, front_end: AudioFrontEnd, crop: int) -> None:
+        self.front_end, self.crop = front_end, crop
         self.ours, self.random = Tally(), Tally()
 
     def judge(self, tally: Tally, attended: Attended, columns: int, maps: Mapping[str, Cells]) -> Scores:
         """Score maps named `video/NAME` and `audio/NAME`. `columns`: of the spectrogram, its frames."""
-        truth = self.truth.get(attended.clip.id)
+        truth = attended.truth
         if truth is None or not sounds(truth, attended.t0, attended.seconds):
             return {}
         targets = video_targets(attended, truth, self.crop, SCORED_FRAMES)
@@ -84,7 +85,7 @@ def score(
 ) -> list[Value]:
     """Values of all maps and controls over these clips. Raises Left when asked to."""
     prepare = who.prepare
-    referee = Referee(dataset.truth, who.pretrain.audio, prepare.showing.geometry.crop)
+    referee = Referee(who.pretrain.audio, prepare.showing.geometry.crop)
     untrained = who.ours.with_untrained_heads(seed)
     done = 0
     run.progress("scores", done, len(clips), "clips")

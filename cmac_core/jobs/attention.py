@@ -60,7 +60,7 @@ def _publish(
 ) -> list[Value]:
     """Files of each clip. What is said of these few clips: how far ŝ goes with s, in ours and untrained."""
     press = Press(run, dataset, who.prepare.showing, who.pretrain.audio)
-    referee = Referee(dataset.truth, who.pretrain.audio, spec.geometry.crop)
+    referee = Referee(who.pretrain.audio, spec.geometry.crop)
     agreement: dict[Literal["video", "audio"], Pairs] = {"video": [], "audio": []}
     done = 0
     run.progress("maps", done, len(chosen), "clips")
@@ -82,14 +82,17 @@ def _publish(
 
 def _agreement(ours: Mapping[Key, Cells], random: Mapping[Key, Cells], modality: Literal["video", "audio"]) -> Pairs:
     """Correlation over cells of s and ŝ, ours and untrained; nothing without ŝ."""
-    if (modality, "s_hat") not in ours:
+    keys: tuple[Key, Key] = ((modality, "s"), (modality, "s_hat"))
+    if keys[1] not in ours:
         return []
-    found = [maps.get((modality, "s_hat"), maps[modality, "s"]) for maps in (ours, random)]
-    own, other = (
-        float(np.corrcoef(maps[modality, "s"].ravel(), prediction.ravel())[0, 1]) if np.ptp(prediction) else 0.0
-        for maps, prediction in zip((ours, random), found, strict=True)
-    )
-    return [(own, other)]
+    return [(correlation(*(ours[key] for key in keys)), correlation(*(random[key] for key in keys)))]
+
+
+def correlation(one: Cells, other: Cells) -> float:
+    """Pearson's; 0 where either is flat."""
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return 0.0
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
 
 
 def _correlation(modality: Literal["video", "audio"], pairs: Pairs) -> Value:

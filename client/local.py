@@ -172,10 +172,16 @@ class LocalService:
         raise ServiceAway(f"the API is not ready after {_READY_S:.0f} s. The end of {self.api.log}:\n{self.api.tail()}")
 
     def _await_worker(self) -> None:
-        # It writes no readiness file; one that cannot start ends within its first seconds.
-        time.sleep(0.5)
-        if self.worker.pid is None:
-            raise ServiceAway(f"the worker ended at once. The end of {self.worker.log}:\n{self.worker.tail()}")
+        """Until this machine is registered: before that nothing can be submitted, since nothing could run it."""
+        deadline = time.monotonic() + _READY_S
+        while time.monotonic() < deadline:
+            pid = self.worker.pid
+            if pid is None:
+                raise ServiceAway(f"the worker ended at once. The end of {self.worker.log}:\n{self.worker.tail()}")
+            if any(file.read_text() == str(pid) for file in self.home.glob("nodes/*/ready")):
+                return
+            time.sleep(0.1)
+        raise ServiceAway(f"the worker is not ready after {_READY_S:.0f} s; see {self.worker.log}")
 
     def _readiness(self) -> str:
         """`ready`, or what hinders."""

@@ -1,6 +1,7 @@
 """The node loop: tells that this machine lives, and looks after what runs on it. It needs no broker."""
 
 import logging
+import os
 import subprocess
 import uuid
 from collections.abc import Callable
@@ -19,11 +20,19 @@ from worker.claim import take_up
 from worker.logs import bound
 from worker.marks import Mark, marked
 from worker.processes import kill_all
+from worker.settings import node_folder
 
 log = logging.getLogger(__name__)
 
 PAUSE = 5.0  # s
+READY_FILE = "ready"
 UNMESSAGED = 10.0  # s after which a part is taken up without a message
+
+
+def announce() -> None:
+    """Let `cmac up` know that this machine is registered: the file holds the pid of the worker it belongs to."""
+    node_folder().mkdir(parents=True, exist_ok=True)
+    (node_folder() / READY_FILE).write_text(str(os.getppid()))
 
 
 @dataclass
@@ -35,7 +44,9 @@ class NodeLoop:
 
     def look(self) -> None:
         """Heartbeat, parts without a message, parts without a supervisor, processes without a part."""
-        node_id = self._tell()
+        first, node_id = self.node_id is None, self._tell()
+        if first:
+            announce()
         seen = marked(settings().installation, settings().node_name)  # before the parts: what is new then is no zombie
         parts = database.transact(lambda session: attempts.live_parts(session, node_id))
         for part in parts:

@@ -102,6 +102,8 @@ def training_specs(dataset: str, row: Mapping[str, Any], column: str) -> list[Sp
     split: Spec = {} if "split" in (row.get("labels") or {}) else {"seeded": 0.8}
     base = {"dataset": dataset, "scale": "small"}
     train = {"kind": "pretrain", "name": "cmac", "preset": "projected", "optim": {"epochs": epochs}, **base}
+    if "split" in (row.get("labels") or {}):
+        train["where"] = {"split": "train"}  # what is tested on has not been seen, with or without labels
     of = {**base, "checkpoint": {"job": "$cmac"}}
     labelled = {**of, "label": column, "split": split}
     return [

@@ -92,7 +92,9 @@ class ApiError(ClientError):
         super().__init__(self._message())
 
     def _message(self) -> str:
-        lines = [self.detail or self.title or f"the service answered {self.status}"]
+        # With errors the detail only says them once more, in one line.
+        head = self.title if self.errors else self.detail
+        lines = [head or self.detail or self.title or f"the service answered {self.status}"]
         for error in self.errors:
             got = "" if error.got is None else f" (got {_short(error.got)})"
             lines.append(f"  {error.pointer or '(whole body)'}: {error.message}{got}")

@@ -6,6 +6,8 @@ from typing import Any
 
 from client.connection import Connection
 
+PAGE = 200  # the most that the service gives at once
+
 
 def items(connection: Connection, path: str, limit: int | None = None, **filters: Any) -> Iterator[dict[str, Any]]:
     """The rows of a paged list, in its order; at most `limit` of them."""
@@ -15,7 +17,7 @@ def items(connection: Connection, path: str, limit: int | None = None, **filters
 def _all_items(
     connection: Connection, path: str, limit: int | None, filters: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    size = min(limit, 200) if limit else 200
+    size = min(limit or PAGE, PAGE)
     cursor = None
     while True:
         page = connection.get(path, {**filters, "limit": size, "cursor": cursor}).json()

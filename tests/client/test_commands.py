@@ -1,0 +1,194 @@
+"""The command line against the real service: what it prints, and how it exits."""
+
+import csv
+import io
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cmac_core.events import Metrics, Progress
+from store.ends import Reason
+from store.keys import Role
+from tests.api.conftest import RETRIEVAL, Lab
+from tests.client.conftest import Cmac
+
+
+def spec_file(folder: Path, file: str = "spec.json", /, **changes: Any) -> str:
+    path = folder / file
+    path.write_text(json.dumps(RETRIEVAL | changes))
+    return str(path)
+
+
+def test_submitting_prints_ids_or_tables_or_json(cmac: Cmac, tmp_path: Path) -> None:
+    file = spec_file(tmp_path, name="first")
+    quiet = cmac("submit", file, "--quiet")
+    assert (quiet.code, len(quiet.out.strip()), quiet.err) == (0, 36, "")
+    shown = cmac("submit", file, "--set", "name=second")
+    assert "second" in shown.out
+    assert "Follow: cmac wait" in shown.err
+    (row,) = json.loads(cmac("submit", file, "--set", "seed=3", "--json").out)
+    assert row["seed"] == 3
+    assert "second" in cmac("jobs", "--name", "second").out
+
+
+def test_a_wrong_spec_exits_2_and_names_fields_and_guesses(cmac: Cmac, tmp_path: Path) -> None:
+    said = cmac("submit", spec_file(tmp_path, n_clip=3, label=7))
+    assert said.code == 2
+    assert "/n_clip: no such field" in said.err
+    assert "did you mean n_clips?" in said.err
+    assert "/label" in said.err
+    assert "Traceback" not in said.err
+    as_json = cmac("submit", spec_file(tmp_path, n_clip=3), "--json")
+    problem = json.loads(as_json.err)
+    assert (problem["code"], problem["errors"][0]["pointer"]) == ("invalid_spec", "/n_clip")
+
+
+def test_files_may_name_each_other(cmac: Cmac, tmp_path: Path) -> None:
+    late = spec_file(tmp_path, "late.json", name="probe", checkpoint={"job": "$base"})
+    base = tmp_path / "base.json"
+    base.write_text(json.dumps({"kind": "pretrain", "name": "base", "dataset": "moving", "preset": "small"}))
+    rows = json.loads(cmac("submit", late, str(base), "--json").out)
+    assert [row["name"] for row in rows] == ["base", "probe"]
+    assert rows[1]["checkpoint_job"] == rows[0]["id"]
+    assert rows[1]["state"] == "blocked"
+    assert cmac("why", rows[1]["id"][:8]).out.startswith("waits for")
+
+
+def test_what_was_submitted_before_a_refusal_is_told(cmac: Cmac, tmp_path: Path) -> None:
+    good, bad = spec_file(tmp_path, "a.json", name="a"), spec_file(tmp_path, "b.json", name="b", dataset="nowhere")
+    said = cmac("submit", good, bad)
+    assert said.code == 2
+    assert "Submitted before the refused one, and they stay" in said.err
+
+
+def test_a_dry_run_shows_what_would_happen(cmac: Cmac, tmp_path: Path) -> None:
+    said = cmac("submit", spec_file(tmp_path), "--dry-run", "--json")
+    assert json.loads(said.out)[0]["spec"]["dataset"].startswith("moving")
+    assert cmac("submit", spec_file(tmp_path), "--dry-run").code == 0
+
+
+def test_wait_prints_the_table_and_its_code_is_the_jobs(cmac: Cmac, lab: Lab) -> None:
+    good, bad = lab.submit(name="good"), lab.submit(name="bad")
+    lab.succeed(lab.start(good))
+    lab.finish(lab.start(bad), Reason.oom, detail="out of memory", hint="halve the batch")
+    said = cmac("wait", good)
+    assert said.code == 0
+    assert "57.9%" in said.out
+    both = cmac("wait", good, bad)
+    assert both.code == 1
+    assert "57.9%" in both.out
+    assert "oom: out of memory" in both.err
+    assert "halve the batch" in both.err
+
+
+def test_a_running_job_shows_its_progress_and_losses(cmac: Cmac, lab: Lab) -> None:
+    job = lab.submit(name="seen")
+    lease = lab.start(job)
+    lab.tell(lease, Progress(phase="extract", step=120, of=500, rate=49.1, unit="clips", eta_s=75))
+    lab.tell(lease, *(Metrics(step=i, values={"loss": 14.0 - i, "contrast/v": 6.0}) for i in range(9)))
+    assert "extract 120/500, 49.1 clips/s, 1:15 left" in cmac("jobs", "--name", "seen").out
+    curves = cmac("metrics", job).out
+    assert "loss" in curves
+    assert "▁" in curves
+    assert "extract" in cmac("show", job[:8]).out
+    lab.succeed(lease)
+    assert cmac("events", job).out.count("state") >= 2
+
+
+def test_logs_come_whole_or_by_their_tail_or_followed(cmac: Cmac, lab: Lab) -> None:
+    job = lab.submit()
+    assert cmac("logs", job).out == ""
+    lease = lab.start(job)
+    (lab.folder(job) / "log.txt").write_text("".join(f"line {i}\n" for i in range(2000)))
+    lab.succeed(lease)
+    assert cmac("logs", job).out.splitlines()[-1] == "line 1999"
+    assert len(cmac("logs", job).out.splitlines()) == 2000
+    assert cmac("logs", job, "--tail", "2").out == "line 1998\nline 1999\n"
+    assert cmac("logs", job, "--tail", "2", "-f").out == "line 1998\nline 1999\n"
+
+
+def test_results_as_csv_guard_against_formulas(cmac: Cmac, lab: Lab, tmp_path: Path) -> None:
+    job = lab.submit()
+    lab.succeed(lab.start(job))
+    assert cmac("results", job, "--csv", str(tmp_path / "r.csv")).code == 0
+    (row,) = csv.DictReader(io.StringIO((tmp_path / "r.csv").read_text()))
+    assert (row["job"], row["name"], row["value"], row["paper"]) == (job, "r@1", "57.9", "")
+    assert json.loads(cmac("results", job, "--json").out)["values"][0]["value"] == 57.9
+
+
+def test_the_result_of_an_unfinished_job_says_so(cmac: Cmac, lab: Lab) -> None:
+    said = cmac("results", lab.submit())
+    assert said.code == 0
+    assert "queued (not final yet)" in said.out
+
+
+def test_cancelling_and_what_follows(cmac: Cmac, lab: Lab) -> None:
+    job = lab.submit()
+    assert cmac("cancel", job[:8], "--quiet").out.strip() == job
+    assert cmac("wait", job).code == 1
+    done = lab.submit()
+    lab.succeed(lab.start(done))
+    said = cmac("cancel", done)
+    assert said.code == 2
+    assert "succeeded" in said.err
+
+
+def test_datasets_and_roots(cmac: Cmac, tmp_path: Path) -> None:
+    assert "moving@1" in cmac("dataset", "list").out
+    assert "class=8" in cmac("dataset", "show", "moving").out
+    missing = cmac("dataset", "show", "nowhere")
+    assert (missing.code, "moving@1" in missing.err) == (2, True)
+    media = tmp_path / "My Videos"
+    media.mkdir()
+    row = json.loads(cmac("dataset", "add", str(media), "--json").out)
+    assert (row["kind"], row["spec"]["dataset"]) == ("pack", "my-videos")
+    again = json.loads(cmac("dataset", "add", str(media), "--name", "other", "--json").out)
+    assert again["spec"]["source"] == row["spec"]["source"]
+    assert str(media) in cmac("root", "list").out.replace("\n", "")
+    assert cmac("dataset", "add", str(tmp_path / "nowhere")).code == 2
+
+
+def test_the_lab_shows_its_machines_queue_and_checkpoints(cmac: Cmac) -> None:
+    assert "64 cpu" in cmac("nodes").out
+    assert cmac("queue").code == 0
+    assert cmac("checkpoint", "list").code == 0
+
+
+def test_keys_are_made_shown_once_and_revoked(cmac: Cmac, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = cmac("key", "create", "laptop", "--role", "viewer", "--user", "ana", "--json")
+    row = json.loads(made.out)
+    monkeypatch.setenv("CMAC_API_KEY", row["key"])
+    assert cmac("jobs").code == 0
+    refused = cmac("cancel", lab.submit())
+    assert (refused.code, "role" in refused.err) == (3, True)
+    monkeypatch.delenv("CMAC_API_KEY")
+    assert row["key"] not in cmac("key", "list").out
+    assert cmac("key", "revoke", row["id"][:8]).code == 0
+    monkeypatch.setenv("CMAC_API_KEY", row["key"])
+    assert cmac("jobs").code == 3
+
+
+def test_a_viewer_cannot_add_roots(cmac: Cmac, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CMAC_API_KEY", lab.key(Role.viewer))
+    assert cmac("root", "add", f"r-{uuid.uuid4().hex[:6]}", str(tmp_path)).code == 3
+
+
+def test_a_service_that_is_away_exits_4_and_says_how_to_start_it(cmac: Cmac) -> None:
+    said = cmac("jobs", "--url", "http://127.0.0.1:9")
+    assert said.code == 4
+    assert said.err.strip() == "error: no service answers at http://127.0.0.1:9: start it with `cmac up`"
+
+
+def test_a_mistake_of_ours_is_recorded_and_no_trace_is_shown(cmac: Cmac, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("so it broke")
+
+    monkeypatch.setattr("client.api.Client.queue", broken)
+    said = cmac("queue")
+    assert said.code == 70
+    assert "Traceback" not in said.err
+    record = Path(said.err.split("The details are in ")[1].split("; please")[0].replace("\n", ""))
+    assert "so it broke" in record.read_text()

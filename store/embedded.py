@@ -100,12 +100,21 @@ def is_running(settings: Settings) -> dict[str, bool]:
 
 
 def _sockets(settings: Settings) -> Path:
-    """Where sockets lie: in the home, or in a short folder of our own when that path is too long for one."""
+    """Where sockets lie: in the home, or in a short folder of our own when the home's path cannot be used."""
     inside = settings.root / "run"
-    if len(bytes(inside / "pg" / ".s.PGSQL.5432.lock")) <= LONGEST_SOCKET:
+    short = len(bytes(inside / "pg" / ".s.PGSQL.5432.lock")) <= LONGEST_SOCKET
+    if short and not _is_hidden(settings):
         return inside
-    name = hashlib.sha256(bytes(settings.root)).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"cmac-{os.getuid()}-{name}"
+    return Path(tempfile.gettempdir()) / f"cmac-{os.getuid()}-{_hash(settings.root)}"
+
+
+def _is_hidden(settings: Settings) -> bool:
+    """Whether root's PostgreSQL, which is another user, cannot pass to the home: below /root, for example."""
+    return os.geteuid() == 0 and not _others_reach(settings.root.parent)
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(bytes(path)).hexdigest()[:12]
 
 
 def _own_folder(folder: Path) -> Path:
@@ -137,7 +146,7 @@ class _Postgres:
     """The cluster of one home. As root it belongs to, and runs as, a system user: PostgreSQL refuses root."""
 
     def __init__(self, settings: Settings) -> None:
-        self.home = settings.root
+        self.home, self.hidden = settings.root, _is_hidden(settings)
         self.sockets = _sockets(settings) / "pg"
         self.data = (self.home / "postgres").resolve()
 
@@ -153,10 +162,9 @@ class _Postgres:
         """Folders of mode 0700 with the right owner, and a cluster in them."""
         if not self.data.exists():
             place = self.home / "postgres"
-            if os.geteuid() == 0 and not _others_reach(self.home):
-                # Below /root nobody else may look. Widening that would open it to all; so the data live beside.
-                name = hashlib.sha256(bytes(self.home)).hexdigest()[:12]
-                self.data = Path("/var/lib/cmac-lab") / name
+            if self.hidden:
+                # To widen /root would open it to all; so the data live beside, and a link in the home says where.
+                self.data = Path("/var/lib/cmac-lab") / _hash(self.home)
                 self.data.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
                 if not place.is_symlink():
                     place.symlink_to(self.data)
@@ -227,8 +235,8 @@ class _Postgres:
 
 
 def _others_reach(folder: Path) -> bool:
-    """Whether any user may pass through this folder and all above it."""
-    return all(place.stat().st_mode & 0o001 for place in (folder, *folder.parents))
+    """Whether any user may pass through this folder and all above it, as far as they are there."""
+    return all(place.stat().st_mode & 0o001 for place in (folder, *folder.parents) if place.exists())
 
 
 def _postgres_programs() -> Path:

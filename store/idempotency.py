@@ -72,7 +72,7 @@ def _reserve(session: Session, principal: Principal, key: str, fingerprint: str)
     new = insert(IdempotencyKey).values(**row, expires_at=func.now() + KEPT).on_conflict_do_nothing()
     try:
         with session.begin_nested():
-            session.execute(text(f"SET LOCAL lock_timeout = '{WAIT_S}s'"))
+            session.execute(text(f"SET LOCAL lock_timeout = '{int(WAIT_S * 1000)}ms'"))
             reserved = session.scalar(new.returning(IdempotencyKey.key)) is not None
             session.execute(text("SET LOCAL lock_timeout = DEFAULT"))
             return reserved

@@ -41,7 +41,36 @@ def drift(engine: Engine) -> list[str]:
     """Differences between the database and the tables, in words; empty when in step."""
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
-        return [repr(difference) for difference in compare_metadata(context, Table.metadata)]
+        found = [repr(difference) for difference in compare_metadata(context, Table.metadata)]
+        return found + _rules_that_differ(connection)
+
+
+# Alembic compares neither CHECKs nor the WHERE of an index, and those are what our guards are made of.
+_RULES = """
+    SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
+     WHERE contype = 'c' AND connamespace = CAST(:space AS regnamespace)
+    UNION ALL
+    SELECT i.relname, coalesce(pg_get_expr(x.indpred, x.indrelid), '') || x.indnullsnotdistinct
+      FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+     WHERE i.relnamespace = CAST(:space AS regnamespace) AND i.relname NOT LIKE 'alembic%'
+"""
+
+
+def _rules_that_differ(connection: Connection) -> list[str]:
+    """Compare with tables made anew in a schema that is thrown away."""
+    with connection.begin_nested() as point:
+        connection.execute(text("CREATE SCHEMA drift_check"))
+        there = _rules(connection, "public")
+        connection.execute(text("SET LOCAL search_path TO drift_check"))
+        Table.metadata.create_all(connection, checkfirst=False)
+        wanted = _rules(connection, "drift_check")
+        point.rollback()
+    names = sorted(name for name in {*there, *wanted} if there.get(name) != wanted.get(name))
+    return [f"{name}: the database has {there.get(name)}, the tables {wanted.get(name)}" for name in names]
+
+
+def _rules(connection: Connection, space: str) -> dict[str, str]:
+    return {name: rule for name, rule in connection.execute(text(_RULES), {"space": space})}
 
 
 def is_current(engine: Engine) -> bool:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 
-from store import attempts, database, leaders, scheduler
+from store import attempts, database, jobs, leaders, scheduler
 from store.leaders import SCHEDULER
 from store.scheduler import Free, Pending, plan
 from store.states import DeviceKind, DeviceState, JobState, NodeState
@@ -194,15 +194,15 @@ def test_many_passes_at_once_break_nothing(open_lab: Lab) -> None:
 
 def test_a_freed_device_is_given_to_the_next(open_lab: Lab) -> None:
     lab = open_lab
-    first, second = lab.submit("pack"), lab.submit("retrieval", resources={"cpu_slots": 2})
+    first = lab.submit("pack")
+    lab.session.commit()
+    second = lab.submit("retrieval", resources={"cpu_slots": 2})
     lab.session.commit()
     scheduler.run_pass("me")
     assert states(lab, first, second) == ["scheduled", "queued"]
     attempt = attempts.newest(lab.session, first.id)
     assert attempt is not None
     with database.sessions.begin() as session:
-        from store import jobs
-
         jobs.cancel(session, first.id, lab.principal)
     assert scheduler.run_pass("me").placed == 1
     assert states(lab, first, second) == [JobState.cancelled, "scheduled"]

@@ -26,6 +26,7 @@ from client.processes import Daemon, gone, marked, ranks, send
 
 _READY_S = 90.0
 _FIRST_KEY_S = 3.0
+_SUPERVISOR_S = 20.0
 _NEEDED = {"fastapi": "api", "uvicorn": "api", "sqlalchemy": "store", "celery": "store", "torch": "core", "av": "core"}
 
 Say = Callable[[str], None]
@@ -116,15 +117,21 @@ class LocalService:
             return
         say("Waiting for running jobs to save")
         deadline = time.monotonic() + grace_s
+        alone_since: float | None = None
         asked: set[int] = set()
         while (running := marked(self.home)) and time.monotonic() < deadline:
             # A rank that is only just starting is asked once it has noted its pid.
             for pid in set(ranks(self.home, running)) - asked:
                 asked.add(pid)
                 send(pid, signal.SIGUSR1)
+            if asked and not asked.intersection(running):
+                # All have saved; a supervisor that cannot tell the database would wait for ever.
+                alone_since = alone_since or time.monotonic()
+                if time.monotonic() - alone_since > _SUPERVISOR_S:
+                    break
             gone(running, 1.0)
         if running:
-            say(f"{len(running)} processes of jobs have not saved within {grace_s:.0f} s; ending them")
+            say(f"Ending {len(running)} processes of jobs that are still there; the jobs go on from what was saved")
             for pid in running:
                 send(pid, signal.SIGKILL)
             gone(running, 5.0)

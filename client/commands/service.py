@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from client import tables
 from client.address import home, service_key
 from client.api import Client
-from client.errors import BadInput, ClientError
+from client.errors import ClientError
 from client.local import LocalService, Up
 from client.terminal import JsonFlag, QuietFlag, answer, console, notes
 
@@ -49,41 +50,31 @@ def down(
     jobs: Annotated[
         bool, typer.Option("--jobs", help="Save and stop running jobs too; they go on at the next up.")
     ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Stop the service though jobs run; they run on alone.")
-    ] = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Stop this machine's service. With running jobs it asks for a decision: --jobs or --force."""
+    """Stop this machine's service. Running jobs run on alone until the next up; --jobs saves and stops them too."""
     service = LocalService()
-    running = [] if jobs or force else _running(service)
-    if running:
-        raise BadInput(
-            f"{len(running)} jobs are at work ({', '.join(running[:6])}).\n"
-            "  cmac down --jobs    saves and stops them; they go on at the next cmac up\n"
-            "  cmac down --force   leaves them running alone; the next cmac up takes them up again\n"
-            "  cmac cancel ID      ends one for good"
-        )
+    running = [] if jobs or quiet else _running(service)
     left = service.down(jobs=jobs, say=lambda text: None if quiet else notes().print(text))
-    if not quiet:
-        notes().print(f"Stopped; data stay in {home()}")
-        if left:
-            notes().print(f"{len(left)} processes of jobs run on alone; the next cmac up takes them up again.")
+    if quiet:
+        return
+    notes().print(f"Stopped; data stay in {home()}")
+    if left:
+        names = f" ({', '.join(running[:6])})" if running else ""
+        notes().print(f"[yellow]{len(left)} processes of running jobs{escape(names)} go on alone.[/]")
+        notes().print("The next cmac up takes them up again; cmac down --jobs saves and stops them.")
 
 
 def _running(service: LocalService) -> list[str]:
     """Names of jobs at work, as far as the service can still say."""
     if service.api.pid is None or service.url is None:
-        count = service.status().job_processes
-        return [f"{count} processes"] if count else []
+        return []
     try:
         with Client(service.url, service_key(), retries=0) as lab:
             jobs = lab.jobs(50, state=["scheduled", "running", "stopping"])
             return [f"{job.name or job.kind} {job.id[:8]}" for job in jobs]
     except ClientError:
-        # It cannot say, and is to be stopped: then what is seen from outside must do.
-        count = service.status().job_processes
-        return [f"{count} processes"] if count else []
+        return []  # it cannot say, and is to be stopped; what is left is counted afterwards
 
 
 def status(json: JsonFlag = False, quiet: QuietFlag = False) -> None:

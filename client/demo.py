@@ -12,6 +12,7 @@ from client.api import Client
 from client.commands.datasets import root_of, slug
 from client.commands.jobs import follow, submit_all
 from client.errors import BadInput
+from client.hints import hint
 from client.job import Job
 from client.results import Result
 from client.terminal import notes
@@ -80,9 +81,11 @@ class Demo:
         yield f"{len(pictures)} overlays and {len(films)} films with sound in {escape(str(self._folder))}, for example"
         for file in pictures[:3] + films[:2]:
             yield f"  {escape(str(file))}"
-        ids = [(job.name, job.id[:8]) for job, _ in found]
-        yield f"The service goes on at [bold]{self._lab.url}[/]: cmac jobs · cmac results {ids[2][1]} · cmac nodes"
-        yield f"Dataset {dataset['name']}@{dataset['version']}, evaluated by {column}. Stop the service: cmac down"
+        yield f"Dataset {dataset['name']}@{dataset['version']}, evaluated by {column}. Go on from here:"
+        yield f"  {escape(hint(f'results {found[2][0].id[:8]}'))}"
+        yield f"  {escape(hint('jobs'))}"
+        yield f"The service goes on at [bold]{self._lab.url}[/]. Stop it with"
+        yield f"  {escape(hint('down'))}"
 
     def _say(self, text: str) -> None:
         if not self._quiet:

@@ -10,6 +10,7 @@ from client import tables
 from client.address import home, service_key
 from client.api import Client
 from client.errors import ClientError
+from client.hints import hint
 from client.local import LocalService, Up
 from client.terminal import JsonFlag, QuietFlag, answer, console, notes
 
@@ -42,7 +43,7 @@ def _welcome(found: Up) -> str:
             f"Your admin key, shown this once: [bold]{found.first_key}[/]",
             f"It is kept in {home() / 'admin.key'}; this machine's cmac finds it there.",
         ]
-    lines.append("Pages for programs: /docs    Stop it: cmac down")
+    lines.append(f"Every call is described at {found.url}/docs. Stop the service: {escape(hint('down'))}")
     return "\n".join(lines)
 
 

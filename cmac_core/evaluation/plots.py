@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,9 +14,9 @@ NOTE: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize
 COLORS = {"ours": OURS, "random init": RANDOM, "chance": CHANCE}
 
 
-def blank(width: float, height: float) -> Figure:
-    """An empty figure, in inches, with the project's look; no global state."""
-    figure = Figure(figsize=(width, height), dpi=130, layout="constrained", facecolor="white")
+def blank(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
+    """An empty figure, in inches, with the project's look; no global state. None: axes are placed by hand."""
+    figure = Figure(figsize=(width, height), dpi=120, layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 

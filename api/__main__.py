@@ -3,6 +3,7 @@
 import argparse
 import ipaddress
 import logging
+import signal
 import socket
 import sys
 
@@ -54,8 +55,14 @@ def main(arguments: list[str] | None = None) -> int:
     if not _is_loopback(settings.host) and not tls:
         log.warning("keys travel in the open: %s is not this machine alone, and there is no TLS", host)
     log.info("listening on http%s://%s:%d", "s" if tls else "", host, port)
+    for asked in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(asked, _leave)  # uvicorn's own handlers come on top, and hand the signal on at the end
     Server(config, app.state.streams).run(sockets=[listening])
     return 0
+
+
+def _leave(*_: object) -> None:
+    sys.exit(0)
 
 
 def _settings(arguments: list[str] | None) -> ApiSettings:
@@ -72,6 +79,7 @@ def _bind(settings: ApiSettings) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))
+        listening.listen(2048)  # from now on connections wait rather than fail
     except OSError:
         listening.close()
         raise

@@ -13,6 +13,7 @@ from psycopg.errors import UndefinedColumn, UndefinedTable
 from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from api.problem_kinds import PROBLEM_KINDS
 from api.request_ids import request_id
@@ -116,7 +117,15 @@ def _of_routing(request: Request, error: Exception) -> Response:
         405: f"{path} does not know {request.method}",
     }
     detail = details.get(error.status_code, HTTPStatus(error.status_code).phrase)
-    return problem(path, code, detail, error.headers)
+    headers = {"Allow": ", ".join(_methods(request))} if error.status_code == 405 else error.headers
+    return problem(path, code, detail, headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """All methods of a path; the router itself names those of the first route that fits."""
+    paths: dict[str, Any] = request.app.openapi()["paths"]
+    fitting = [operations for path, operations in paths.items() if compile_path(path)[0].match(request.url.path)]
+    return sorted({method.upper() for operations in fitting for method in operations}) or ["GET"]
 
 
 def _of_database(request: Request, error: Exception) -> Response:

@@ -33,7 +33,8 @@ def sound_of(
     # Between the mean power of a band that sounds half of the time (-3 dB) and its mean level (half the contrast).
     middle = sum(LIT_DB) / 2 - (3 + grade.contrast_db / 2) / 2
     steady = np.full(len(CLASSES), FLOOR_DB)
-    steady[others] = random.uniform(middle - SPREAD_DB, middle + SPREAD_DB, len(others))
+    chosen = random.permutation(others)[: grade.steady_bands]
+    steady[chosen] = random.uniform(middle - SPREAD_DB, middle + SPREAD_DB, len(chosen))
     sound = noise(steady, samples, random) + noise(np.full(len(CLASSES) + 1, FLOOR_DB), samples, random)
     changing = [(scene.cls, random.uniform(*LIT_DB), scene.on)]
     for cls in random.permutation(others)[: grade.offbeat_bands]:

@@ -20,12 +20,14 @@ import pytest
 from client.processes import Daemon, marked
 from cmac_core.specs import JOB_SPEC
 from store import attempts, database, embedded, jobs
-from store.keys import SYSTEM
+from store.keys import Principal, Role
 from store.settings import settings
 from store.states import FINAL, JobState
 from store.tables import Attempt, Job
 
 T = TypeVar("T")
+
+ADMIN = Principal("admin", Role.admin)  # the user of the first key
 
 # Slow enough that a machine under load loses nobody, fast enough to wait for.
 LEASE = "4/12/24/30"
@@ -55,7 +57,10 @@ class Service:
 
     def submit(self, spec: dict[str, Any]) -> uuid.UUID:
         parsed = JOB_SPEC.validate_python(spec)
-        return database.transact(lambda session: jobs.submit(session, parsed, SYSTEM).id)
+        return database.transact(lambda session: jobs.submit(session, parsed, ADMIN).id)
+
+    def cancel(self, job: uuid.UUID) -> None:
+        database.transact(lambda session: jobs.cancel(session, job, ADMIN))
 
     def job(self, job: uuid.UUID) -> Job:
         return self.read(lambda session: session.get_one(Job, job))

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.system
 
 
-def training(dataset: str, epochs: int = 40) -> dict[str, Any]:
-    """Two gloo ranks, a few seconds a save: about a minute in all."""
+def training(dataset: str, epochs: int) -> dict[str, Any]:
+    """Two gloo ranks, a few seconds a save."""
     return {
         "kind": "pretrain", "dataset": dataset, "scale": "small", "resources": {"cpu_slots": 2},
         "data": {"frames": 4, "fps": 8, "crop": 32, "short_side": [32, 40], "workers": 0},
         "model": {"width": 4, "head": {"dim": 16}, "saliency": {"hidden": 8}, "bn_group": 4},
         "moco": {"K": 16}, "optim": {"batch": 8, "epochs": epochs, "warmup_epochs": 0},
-        "checkpoints": {"every_epochs": 4, "keep": 0},
+        "checkpoints": {"every_epochs": 2, "keep": 0},
     }  # fmt: skip
 
 
@@ -43,8 +43,8 @@ def packing(clips: int = 8) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def survivor(service: "Service", tiny: str) -> uuid.UUID:
-    """The training under which everything but itself is killed. Its result is the one to be equal to."""
-    job = service.submit(training(tiny))
+    """The training under which everything but itself is killed; long enough to see it all, then it is cancelled."""
+    job = service.submit(training(tiny, epochs=3000))
     service.until(lambda: saved(service, job) >= 1, 120)
     return job
 
@@ -90,11 +90,15 @@ def test_a_database_restarted_costs_no_training_and_no_line(service: "Service", 
     assert embedded.stop_postgres(settings())
     time.sleep(8)  # longer than two heartbeats
     embedded.start_postgres(settings())
-    ended = service.finished(survivor, *waiting)
-    assert [job.state for job in ended] == [JobState.succeeded] * 4, [job.detail for job in ended]
-    assert [tries(service, job) for job in (survivor, *waiting)] == [1, 1, 1, 1]
-    row = service.job(survivor)
+    ended = service.finished(*waiting)
+    assert [job.state for job in ended] == [JobState.succeeded] * 3, [job.detail for job in ended]
+    assert service.job(survivor).state == JobState.running
+    service.cancel(survivor)
+    row = service.finished(survivor)[0]
+    assert row.state == JobState.cancelled
     assert (row.user_restarts, row.infra_restarts) == (0, 0)
+    assert [tries(service, job) for job in (survivor, *waiting)] == [1, 1, 1, 1]
+    assert sum(written(service, survivor).values()) > 100
     assert stored(service, survivor) == written(service, survivor)
 
 
@@ -109,23 +113,27 @@ def test_redis_wiped_with_jobs_queued_loses_none(service: "Service") -> None:
 
 
 def test_a_killed_training_goes_on_and_ends_with_the_same_numbers(
-    service: "Service", tiny: str, survivor: uuid.UUID, record_property: Any
+    service: "Service", tiny: str, record_testsuite_property: Any
 ) -> None:
-    job = service.submit(training(tiny))
-    service.until(lambda: saved(service, job) >= 2, 120)
+    undisturbed = service.submit(training(tiny, epochs=24))
+    job = service.submit(training(tiny, epochs=24))  # there are slots for one at a time
+    service.until(lambda: saved(service, job) >= 2, 240)
     supervisor = service.supervisor(job)
     family = [supervisor, *supervisor.children(recursive=True)]
     assert len(family) >= 4, "supervisor, torchrun, two ranks"
     for process in family:
         process.kill()
-    record_property("noticed_s", round(service.until(lambda: service.job(job).state == JobState.queued, 20), 1))
-    record_property("stepping_s", round(service.until(lambda: saved_in(service, job, 2), 90), 1))
-    again, through = service.finished(job, survivor)
+    record_testsuite_property(
+        "noticed_s", round(service.until(lambda: service.job(job).state == JobState.queued, 20), 1)
+    )
+    record_testsuite_property("saving_again_s", round(service.until(lambda: saved_in(service, job, 2), 120), 1))
+    again, through = service.finished(job, undisturbed)
     assert (again.state, through.state) == (JobState.succeeded, JobState.succeeded), again.detail
     assert (again.epoch, again.infra_restarts, again.user_restarts) == (2, 1, 0)
+    assert through.epoch == 1
     assert service.attempt(job).resume_step > 0  # type: ignore[union-attr]
     assert_equal_states(final_state(service, again), final_state(service, through))
-    assert curve(service, job) == curve(service, survivor)
+    assert curve(service, job) == curve(service, undisturbed)
 
 
 def saved_in(service: "Service", job: uuid.UUID, epoch: int) -> bool:

@@ -41,15 +41,3 @@ def _parameters(request: Request) -> list[str]:
     path = getattr(request.scope.get("route"), "path_format", "")
     operation = request.app.openapi()["paths"].get(path, {}).get(request.method.lower(), {})
     return sorted(one["name"] for one in operation.get("parameters", []) if one["in"] == "query")
-
-
-def labels_of(request: Request) -> dict[str, list[str]]:
-    """Values asked for by `label.k=v`; repeated means or."""
-    found: dict[str, list[str]] = {}
-    for name, value in request.query_params.multi_items():
-        if name.startswith(LABEL):
-            found.setdefault(name.removeprefix(LABEL), []).append(value)
-    return found
-
-
-LabelsDep = Annotated[dict[str, list[str]], Depends(labels_of)]

@@ -9,22 +9,22 @@ from fastapi.responses import JSONResponse
 
 from api.authentication import SubmitterDep, ViewerDep
 from api.bodies import Retry, parse_body, parse_spec
-from api.dependencies import LabelsDep, SessionDep
+from api.dependencies import SessionDep
 from api.etags import is_known, job_etag, not_modified
+from api.filters import FiltersDep
 from api.json_bodies import JsonBody, OptionalJsonBody
 from api.once import IdempotencyKey, Once
 from api.openapi import SPEC_BODY, problems
 from api.pages import Cursor, Limit, cut, link_next
 from api.views.base import ListView
 from api.views.data import ArtifactView, CheckpointView
-from api.views.jobs import EventView, JobRow, JobView
+from api.views.jobs import EventView, JobListView, JobRow, JobView
 from store import artifacts, attempts, checkpoints, job_events, jobs
 from store.errors import BadCursor
 from store.idempotency import Answer
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(404))
 
-Values = Annotated[list[str] | None, Query()]
 DryRun = Annotated[bool, Query(description="Check and estimate; store nothing, use up no key.")]
 Force = Annotated[bool, Query(description="Do not wait for a checkpoint.")]
 
@@ -50,34 +50,19 @@ def submit_job(
     return Once(request, session, principal, idempotency_key).answer(body, submit)
 
 
-@router.get("", response_model=ListView[JobRow], responses=problems(400))
+@router.get("", response_model=JobListView, response_model_exclude_unset=True, responses=problems(400))
 def list_jobs(
     request: Request,
     response: Response,
     principal: ViewerDep,
     session: SessionDep,
-    labels: LabelsDep,
-    state: Values = None,
-    kind: Values = None,
-    owner: Values = None,
-    project: Values = None,
-    dataset: Values = None,
-    checkpoint: Values = None,
-    node: Values = None,
-    reason: Values = None,
-    name: Annotated[list[str] | None, Query(description="Its beginning.")] = None,
-    submitted_after: Values = None,
-    submitted_before: Values = None,
-    label: Annotated[list[str] | None, Query(alias="label.NAME", description="Value of the label NAME.")] = None,
+    filters: FiltersDep,
     sort: Annotated[str, Query(description=", ".join(jobs.SORTS))] = "-submitted_at",
     limit: Limit = 50,
     cursor: Cursor = None,
     count: Annotated[bool, Query(description="Also count, at most 10,000.")] = False,
 ) -> Any:
     """Jobs that you may see; filters are joined by and, a repeated one by or."""
-    given = {filter: request.query_params.getlist(filter) for filter in jobs.FILTERS}
-    filters = {name: values for name, values in given.items() if values}
-    filters |= {f"label.{name}": values for name, values in labels.items()}
     page = jobs.page(session, principal, filters, sort, limit, cursor, count)
     rows = " ".join(f"{job.id} {job.version}.{job.live}" for job in page.items)
     tag = f'"{hashlib.sha256(f"{rows} {page.total}".encode()).hexdigest()[:32]}"'
@@ -86,7 +71,8 @@ def list_jobs(
     response.headers["ETag"] = tag
     link_next(request, response, page.next_cursor)
     items = [JobRow.of(job) for job in page.items]
-    return ListView[JobRow](items=items, next_cursor=page.next_cursor, count=page.total)
+    counted = {} if page.total is None else {"count": page.total}
+    return JobListView(items=items, next_cursor=page.next_cursor, **counted)
 
 
 @router.get("/{job_id}", response_model=JobView)

@@ -13,9 +13,11 @@ from starlette.concurrency import run_in_threadpool
 from api.authentication import ViewerDep
 from api.dependencies import SessionDep
 from api.etags import POLL_AGAIN_S, etag, is_known, not_modified
-from api.openapi import Responses, problems
+from api.filters import FiltersDep
+from api.openapi import CSV, Responses, problems
 from api.pages import Cursor, Limit, cut
 from api.sse import Streams
+from api.tables import csv_answer, wants_csv
 from api.views.base import ListView
 from api.views.data import artifact_url
 from api.views.results import result_body
@@ -33,6 +35,23 @@ _ANSWERS: Responses = {
 }
 _POLL_S = 1.0
 _MOST_MAPS = 10_000
+
+
+@router.get("", responses=CSV | problems(400, 406), response_model=None)
+def list_values(
+    request: Request,
+    principal: ViewerDep,
+    session: SessionDep,
+    filters: FiltersDep,
+    limit: Annotated[int, Query(ge=1, le=100_000, description="Values, newest jobs first.")] = 1000,
+    format: Literal["json", "csv"] | None = None,
+) -> dict[str, Any] | Response:
+    """Values over many jobs, one row each."""
+    rows = results.page(session, principal, filters, limit)
+    if wants_csv(request, format):
+        names = [name for name in rows[0] if name != "labels"] if rows else ["job"]
+        return csv_answer(names, ([row[name] for name in names] for row in rows))
+    return {"items": rows, "next_cursor": None}
 
 
 @router.get(

@@ -1,9 +1,6 @@
 """A job as it goes on: events, curves and log, live or by pages."""
 
-import csv
-import io
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request
@@ -13,10 +10,10 @@ from starlette.concurrency import run_in_threadpool
 from api import logs
 from api.authentication import ViewerDep
 from api.dependencies import SessionDep
-from api.errors import NotAcceptable
 from api.openapi import CSV, EVENT_STREAM, TEXT, problems
 from api.ranges import part_of, wanted_range
 from api.sse import Streams, Tail
+from api.tables import csv_answer, wants_csv
 from api.tails import EventTail, LogTail, MetricTail
 from store import attempts, jobs, metrics
 from store.database import transact
@@ -27,7 +24,6 @@ from store.states import FINAL
 from store.tables import Job
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["live"], responses=problems(404))
-T = TypeVar("T")
 
 LastEventId = Annotated[str | None, Header(max_length=64, description="Go on exactly behind this event.")]
 After = Annotated[str | None, Query(max_length=64, description="The same, where headers cannot be set.")]
@@ -133,10 +129,10 @@ def read_metrics(
     """Its curves, thinned by bucket with minimum and maximum, so that spikes stay."""
     jobs.get(session, job_id, principal)
     chosen = _names(names)
-    if _wants_csv(request, format):
-        # Read before the transaction ends: a page of a database cursor outlives it not.
-        lines = list(_csv_lines(metrics.rows(session, job_id, chosen)))
-        return StreamingResponse(iter(lines), media_type="text/csv; charset=utf-8")
+    if wants_csv(request, format):
+        rows = metrics.rows(session, job_id, chosen, from_step)
+        cells = ((row.name, row.step, row.train_epoch, row.value, row.epoch, row.at.isoformat()) for row in rows)
+        return csv_answer(("name", "step", "train_epoch", "value", "epoch", "at"), cells)
     if points == 0:
         raise BadRequest("all points come as CSV only: add format=csv", allowed=["csv"])
     return {"series": metrics.series(session, job_id, chosen, points, from_step, x)}
@@ -165,31 +161,3 @@ def _position(text: str | None, most: int) -> list[int]:
 def _names(names: list[str] | None) -> list[str] | None:
     found = [name for given in names or () for name in given.split(",") if name]
     return found or None
-
-
-def _wants_csv(request: Request, format: str | None) -> bool:
-    accept = request.headers.get("accept", "*/*")
-    if format is not None:
-        return format == "csv"
-    if "text/csv" in accept:
-        return True
-    if any(kind in accept for kind in ("*/*", "application/json", "application/*")):
-        return False
-    raise NotAcceptable(f"there is JSON and CSV, not {accept}", supported=["application/json", "text/csv"])
-
-
-def _csv_lines(rows: Iterator[Any]) -> Iterator[str]:
-    yield _csv_line(("name", "step", "train_epoch", "value", "epoch", "at"))
-    for row in rows:
-        yield _csv_line((_safe(row.name), row.step, row.train_epoch, row.value, row.epoch, row.at.isoformat()))
-
-
-def _csv_line(cells: tuple[Any, ...]) -> str:
-    line = io.StringIO()
-    csv.writer(line).writerow(cells)
-    return line.getvalue()
-
-
-def _safe(text: str) -> str:
-    """A spreadsheet must not take a name for a formula."""
-    return f"'{text}" if text[:1] in "=+-@\t" else text

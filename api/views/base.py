@@ -26,4 +26,3 @@ class ListView(View, Generic[T]):
 
     items: list[T]
     next_cursor: str | None = None
-    count: int | None = None

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import Field
 from sqlalchemy.orm import Session
 
-from api.views.base import Time, View
+from api.views.base import ListView, Time, View
 from store import jobs
 from store.states import Priority
 from store.tables import Job
@@ -61,6 +61,12 @@ class JobRow(View):
     def of(cls, job: Job) -> Self:
         """The view of a row."""
         return cls.model_validate(_members(job))
+
+
+class JobListView(ListView[JobRow]):
+    """Jobs; `count` is there when it was asked for."""
+
+    count: int | None = None
 
 
 class JobView(JobRow):

@@ -1,5 +1,6 @@
 """Lists: pages that new rows do not shift, filters that say what they know."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -117,8 +118,6 @@ def test_datasets_are_found_by_id_name_and_version(lab: Any, project: str) -> No
 
 def test_what_a_pack_refused_is_listed_with_reasons(lab: Any, project: str) -> None:
     dataset = lab.dataset(project, quarantined=1)
-    from pathlib import Path
-
     folder = Path(dataset.path)
     folder.mkdir(parents=True)
     (folder / "quarantine.jsonl").write_text('{"source": "a.mp4", "reason": "truncated", "detail": "3 of 9 s"}\n')

@@ -164,3 +164,18 @@ def test_what_a_job_leaves_is_listed(lab: Any) -> None:
     assert attempt["epoch"] == 1
     assert lab.http.get(f"/checkpoints/{uuid.uuid4()}").status_code == 404
     lab.succeed(lease)
+
+
+def test_values_of_many_jobs_come_as_one_table(lab: Any, project: str) -> None:
+    for seed in range(2):
+        lab.succeed(lab.start(lab.submit(seed=seed, name="=1+1", queue={"labels": {"table": project}})))
+    mine = {"label.table": project}
+    rows = lab.http.get("/results", params=mine).json()["items"]
+    assert [(row["name"], row["value"], row["n"], row["dataset"]) for row in rows] == [
+        ("r@1", 57.9, 20, "moving@1")
+    ] * 2
+    table = lab.http.get("/results", params=mine, headers={"Accept": "text/csv"}).text.splitlines()
+    assert len(table) == 3
+    assert table[0].startswith("job,kind,job_name,")
+    assert ",'=1+1," in table[1]  # a spreadsheet must not calculate it
+    assert lab.http.get("/results", params={"kind": "none"}).json()["code"] == "bad_filter"

@@ -41,6 +41,11 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         report(UserError(f"--run-dir: {error}", "Give a folder that can be written."))
         return 1
+    with run:
+        return _run(arguments, run, place)
+
+
+def _run(arguments: argparse.Namespace, run: Run, place: Place) -> int:
     ranks = Ranks(place, lambda ended: _record(run, ended))
     try:
         _work(arguments, run, ranks)

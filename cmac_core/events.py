@@ -171,6 +171,10 @@ class EventLog:
         """Force what was written to disk: before the process ends."""
         os.fsync(self._file.fileno())
 
+    def close(self) -> None:
+        """Nothing can be written any more."""
+        self._file.close()
+
 
 def finite(values: dict[str, float]) -> dict[str, float | None]:
     """Values with those that JSON cannot hold replaced by None."""

@@ -40,12 +40,12 @@ class Meters:
 
     def state(self) -> dict[str, Any]:
         """This rank's sums, for a checkpoint."""
-        return {"names": list(self.names), "sums": self._sums.cpu(), "steps": self._steps.cpu()}
+        return {"names": list(self.names), "sums": self._sums.cpu().clone(), "steps": self._steps.cpu().clone()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from `state()`."""
         self.names = tuple(state["names"])
-        self._sums, self._steps = state["sums"].to(self._device), state["steps"].to(self._device)
+        self._sums, self._steps = state["sums"].to(self._device).clone(), state["steps"].to(self._device).clone()
 
 
 class History:

@@ -44,6 +44,17 @@ class Run:
         self.meter = ProgressMeter(draw=rank == 0)
         self.resume: Path | None = None  # state.pt from which a pretraining goes on
 
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the events; the run is over."""
+        if self.log is not None:
+            self.log.close()
+
     @property
     def leaving(self) -> bool:
         """Whether this process was asked to save and leave. Ranks agree on it before they act on it."""

@@ -71,6 +71,7 @@ def test_what_ranks_tell_each_other(ranks: list[dict[str, Any]]) -> None:
         assert torch.equal(said["gathered"], whole)
         assert torch.equal(said["mean"], rows + 5)
         assert torch.equal(said["exchanged"], shuffled[3 * number : 3 * number + 3])
+        assert torch.equal(said["center"], whole.mean(0))
         assert said["all_equal"] == (True, False)
         assert said["place"] == (number, 2)
 

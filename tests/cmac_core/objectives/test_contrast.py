@@ -36,9 +36,11 @@ def written_out(query: np.ndarray, positive: np.ndarray, negatives: list[np.ndar
 @pytest.mark.parametrize("mask", [True, False])
 def test_it_is_equation_7_written_out(wi_neg: bool, wi_pos: bool, mask: bool) -> None:
     module = contrast(wi_neg=wi_neg, wi_pos=wi_pos, mask_same_video=mask)
-    older: dict[Modality, torch.Tensor] = {"video": units(4, 6, 5), "audio": units(4, 6, 6)}
-    module.enqueue(older, torch.tensor([0, 1, 2, 3]))
     queries: dict[Modality, torch.Tensor] = {"video": units(4, 6, 1), "audio": units(4, 6, 2)}
+    older: dict[Modality, torch.Tensor] = {"video": units(4, 6, 5), "audio": units(4, 6, 6)}
+    for name in BOTH:  # the earlier key of video 1 is near to what asks now, so that its mask matters
+        older[name][1] = F.normalize(queries["video"][0] + queries["audio"][1], dim=0)
+    module.enqueue(older, torch.tensor([0, 1, 2, 3]))
     keys: dict[Modality, torch.Tensor] = {"video": units(4, 6, 3), "audio": units(4, 6, 4)}
     videos = torch.tensor([1, 1, 8, 8])
     parts = module(sides(queries), keys, videos)

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cmac_core import distributed
+from cmac_core.objectives.center import Center
 from cmac_core.objectives.cmac import Batch
 from tests.cmac_core.objectives.small_runs import batch, built, train
 
@@ -64,6 +65,7 @@ def talked() -> dict[str, object]:
         "gathered": distributed.gather_rows(rows),
         "mean": distributed.mean_over_ranks(rows),
         "exchanged": distributed.exchange_rows(rows, order),
+        "center": Center("batch", 2)(rows),
         "all_equal": (distributed.all_equal(torch.ones(())), distributed.all_equal(rows.sum())),
         "place": (distributed.rank(), distributed.world_size()),
     }

@@ -14,7 +14,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from store import attempts, database, leaders, notices
-from store.leaders import SCHEDULER
+from store.leaders import SCHEDULER, Leadership
 from store.settings import settings
 from store.states import DeviceKind, DeviceState, JobState, NodeState
 from store.tables import Device, DeviceLease, Job, Node
@@ -138,20 +138,21 @@ def _count(devices: int, kind: DeviceKind) -> str:
 
 def run_pass(holder: str) -> Pass:
     """One pass in one transaction of its own, if `holder` leads: read, plan, place, say why others wait."""
-    began = time.perf_counter()
     leadership = database.transact(lambda session: leaders.lead(session, SCHEDULER, holder))
     if leadership is None:
         return Pass(leading=False)
+    return database.transact(lambda session: place_all(session, leadership))
 
-    def work(session: Session) -> Pass:
-        if not leaders.confirm(session, leadership):
-            return Pass(leading=False)
-        found = plan(_pending(session), _free(session))
-        placed = sum(_place(session, placement) for placement in found.placements)
-        _say(session, found.waiting)
-        return Pass(True, placed, len(found.waiting), time.perf_counter() - began)
 
-    return database.transact(work)
+def place_all(session: Session, leadership: Leadership) -> Pass:
+    """Read, plan, place and say why, under the leader's lock; nothing when its term is over."""
+    began = time.perf_counter()
+    if not leaders.confirm(session, leadership):
+        return Pass(leading=False)
+    found = plan(_pending(session), _free(session))
+    placed = sum(_place(session, placement) for placement in found.placements)
+    _say(session, found.waiting)
+    return Pass(True, placed, len(found.waiting), time.perf_counter() - began)
 
 
 def _pending(session: Session) -> list[Pending]:

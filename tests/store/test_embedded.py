@@ -1,6 +1,7 @@
 """The embedded PostgreSQL and Redis outlive who started them and stop when asked."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -31,9 +32,8 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.delenv("CMAC_DATABASE_URL", raising=False)
     with tempfile.TemporaryDirectory(prefix="ce-", dir="/tmp") as folder:
         yield Path(folder)
-        settings = Settings(home=Path(folder))
-        embedded.stop_postgres(settings)
-        embedded.stop_redis(settings)
+        embedded.stop_postgres(Settings(home=Path(folder)))
+        embedded.stop_redis(Settings(home=Path(folder)))
 
 
 def ask(settings: Settings) -> str:
@@ -75,9 +75,8 @@ def test_nobody_else_may_enter_and_nothing_outside_is_widened(home: Path) -> Non
     embedded.stop_postgres(settings)
     if data.parent != settings.root:  # root below a closed folder: the data live beside
         assert os.geteuid() == 0
-        import shutil
-
         shutil.rmtree(data)
+        shutil.rmtree(socket.parent)
 
 
 def test_a_home_with_a_long_path_has_its_sockets_elsewhere(home: Path) -> None:
@@ -86,6 +85,7 @@ def test_a_home_with_a_long_path_has_its_sockets_elsewhere(home: Path) -> None:
     assert len(socket) < 100
     embedded.start_redis(settings)
     assert embedded.stop_redis(settings)
+    shutil.rmtree(Path(socket).parents[1])
 
 
 def test_what_does_not_come_up_says_why(home: Path) -> None:

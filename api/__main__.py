@@ -40,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         port=settings.port,
         log_config=None,
         access_log=False,  # ours has the request's id
+        timeout_keep_alive=65,  # longer than clients keep theirs: they close, so that no request meets a closing one
         timeout_graceful_shutdown=settings.shutdown_s,
         ssl_certfile=settings.tls_cert if tls else None,
         ssl_keyfile=settings.tls_key if tls else None,

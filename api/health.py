@@ -42,7 +42,9 @@ def look() -> Health:
             raise
         return Health(False, ["the database does not answer"], {"database": "away"})
     answered = time.monotonic() - started
-    free = shutil.disk_usage(settings().root).free
+    home = settings().root
+    there = next(folder for folder in (home, *home.parents) if folder.exists())  # made by the first who writes
+    free = shutil.disk_usage(there).free
     troubles = [f"the database took {answered:.1f} s"] if answered > _SLOW_S else []
     troubles += [f"no {name} leads; is a worker running?" for name in _LOOPS if name not in ages]
     troubles += [f"the {name} has rested for {age:.0f} s" for name, age in ages.items() if age > _LEADER_AGE_S]

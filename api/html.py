@@ -2,6 +2,8 @@
 
 from html import escape
 
+from fastapi.responses import HTMLResponse
+
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.05rem; margin-bottom: .2rem; } a { color: #0b5c9e; }
@@ -13,10 +15,14 @@ td { padding: .1rem .8rem .1rem 0; vertical-align: top; } .answers { color: #666
 """
 
 
-def page(title: str, body: str) -> str:
+_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
+
+
+def page(title: str, body: str) -> HTMLResponse:
     """A whole page; `body` is HTML, escaped by the caller."""
-    return (
+    return HTMLResponse(
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>'
-        f"<body><h1>{escape(title)}</h1>{body}</body></html>"
+        f"<body><h1>{escape(title)}</h1>{body}</body></html>",
+        headers=_HEADERS,
     )

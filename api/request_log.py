@@ -5,6 +5,7 @@ import logging
 import time
 
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import request_ids
@@ -39,6 +40,8 @@ class RequestLog:
 
         try:
             await self._app(scope, receive, with_headers)
+        except ClientDisconnect:
+            log.info("request %s: the client left before it had said everything", request_id)
         except Exception:
             # The one place that takes any error: the client gets the id alone, the log gets everything.
             log.exception("request %s failed", request_id)

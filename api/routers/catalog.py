@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from api.authentication import OperatorDep, ViewerDep
+from api.authentication import OperatorDep, SubmitterDep, ViewerDep
 from api.bodies import NewRoot, parse_body
 from api.dependencies import SessionDep
 from api.json_bodies import JsonBody
@@ -45,6 +45,12 @@ def list_datasets(
 def get_dataset(reference: str, principal: ViewerDep, session: SessionDep) -> DatasetView:
     """One dataset by id or NAME[@VERSION]."""
     return DatasetView.model_validate(datasets.get(session, reference, principal))
+
+
+@router.delete("/datasets/{dataset_id}", responses=problems(404, 409))
+def archive_dataset(dataset_id: UUID, principal: SubmitterDep, session: SessionDep) -> DatasetView:
+    """No longer offered; its files stay, and results that were made from it too."""
+    return DatasetView.model_validate(datasets.archive(session, dataset_id, principal))
 
 
 @router.get("/datasets/{reference}/quarantine", responses=problems(404))

@@ -34,7 +34,7 @@ def index(request: Request) -> Response:
     rows = "".join(f'<li><a href="{path}">{escape(name)}</a></li>' for name, path in links.items())
     text = "A lab's shared queue for video-audio self-supervised learning. Requests carry an API key: "
     text += "<code>Authorization: Bearer cmac_…</code>; <code>cmac --help</code> and the Python client find it alone."
-    return HTMLResponse(page(f"CMAC lab {VERSION}", f"<p>{text}</p><ul>{rows}</ul>"))
+    return page(f"CMAC lab {VERSION}", f"<p>{text}</p><ul>{rows}</ul>")
 
 
 @router.get("/docs")
@@ -49,7 +49,7 @@ def docs(request: Request) -> HTMLResponse:
     ]
     intro = '<p>The same for programs: <a href="/openapi.json">openapi.json</a>. '
     intro += 'Errors: <a href="/problems">problems</a>.</p>'
-    return HTMLResponse(page("API", intro + "".join(sections)))
+    return page("API", intro + "".join(sections))
 
 
 @router.get("/problems")
@@ -60,7 +60,7 @@ def problem_list() -> HTMLResponse:
         f"<td>{escape(kind.title)}</td></tr>"
         for code, kind in PROBLEM_KINDS.items()
     )
-    return HTMLResponse(page("Problems", f"<table>{rows}</table>"))
+    return page("Problems", f"<table>{rows}</table>")
 
 
 @router.get("/problems/{code}")
@@ -72,7 +72,7 @@ def problem_page(code: str, request: Request) -> Response:
     if "text/html" not in request.headers.get("accept", "text/html"):
         return JSONResponse({"code": code, **kind._asdict()})
     body = f"<p>Status {kind.status}, code <code>{code}</code></p><p>{escape(kind.explanation)}</p>"
-    return HTMLResponse(page(kind.title, body + '<p><a href="/problems">All problems</a></p>'))
+    return page(kind.title, body + '<p><a href="/problems">All problems</a></p>')
 
 
 def _operation(path: str, method: str, operation: dict[str, Any]) -> str:

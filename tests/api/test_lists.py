@@ -116,6 +116,16 @@ def test_datasets_are_found_by_id_name_and_version(lab: Any, project: str) -> No
     assert "path" not in found
 
 
+def test_an_archived_dataset_is_offered_no_more(lab: Any, project: str) -> None:
+    dataset = lab.dataset(project)
+    job = lab.submit(dataset=project)
+    refused = lab.http.delete(f"/datasets/{dataset.id}")
+    assert (refused.status_code, refused.json()["code"], refused.json()["by"]) == (409, "in_use", job)
+    lab.http.post(f"/jobs/{job}/cancel")
+    assert lab.http.delete(f"/datasets/{dataset.id}").json()["state"] == "archived"
+    assert lab.http.get("/datasets", params={"name": project}).json()["items"] == []
+
+
 def test_what_a_pack_refused_is_listed_with_reasons(lab: Any, project: str) -> None:
     dataset = lab.dataset(project, quarantined=1)
     folder = Path(dataset.path)

@@ -12,6 +12,8 @@ from typing import Any
 import httpx2
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import create_engine, event, select, text
+from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
 from api.app import make_app
@@ -20,6 +22,7 @@ from api.settings import ApiSettings
 from store import database, embedded, leaders
 from store import errors as store_errors
 from store.settings import settings
+from store.tables import Root
 
 
 def test_the_first_start_leaves_a_key_that_only_its_owner_can_read(lab: Any, house: Any) -> None:
@@ -99,6 +102,20 @@ def test_an_error_of_our_own_shows_its_id_and_nothing_else(caplog: pytest.LogCap
     assert "ZeroDivisionError: the password is 1234" in caplog.text
 
 
+def test_a_commit_that_fails_is_never_answered_as_done(lab: Any, project: str, tmp_path: Any) -> None:
+    def fail(session: Session) -> None:
+        if session.scalar(select(Root.id).where(Root.name == project)):
+            raise store_errors.Unavailable("the commit was lost")
+
+    event.listen(database.sessions, "before_commit", fail)
+    try:
+        answer = lab.http.post("/roots", json={"name": project, "path": str(tmp_path)})
+    finally:
+        event.remove(database.sessions, "before_commit", fail)
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert project not in [row["name"] for row in lab.http.get("/roots", params={"limit": 200}).json()["items"]]
+
+
 def test_paths_and_methods_that_there_are_not_are_problems_too(lab: Any) -> None:
     nowhere = lab.http.get("/nowhere")
     assert (nowhere.status_code, nowhere.json()["code"]) == (404, "not_found")
@@ -176,8 +193,6 @@ def test_while_the_database_is_away_the_service_says_so_and_comes_back_by_itself
 
 
 def test_a_database_without_tables_is_not_ready(house: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sqlalchemy import create_engine, text
-
     with house.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("CREATE DATABASE bare"))
     bare = create_engine(house.engine.url.set(database="bare"))
@@ -191,7 +206,7 @@ def test_a_database_without_tables_is_not_ready(house: Any, tmp_path: Any, monke
     bare.dispose()
 
 
-def test_the_program_takes_a_free_port_says_where_and_stops_when_asked(house: Any) -> None:
+def test_the_program_takes_a_free_port_says_where_and_stops_when_asked(lab: Any) -> None:
     command = [sys.executable, "-m", "api", "--port", "0"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
@@ -209,8 +224,14 @@ def test_the_program_takes_a_free_port_says_where_and_stops_when_asked(house: An
         )  # fmt: skip
         assert taken.returncode == 2
         assert "is it running already?" in taken.stderr
-        process.terminate()
+        with lab.http.stream("GET", f"{url}/jobs/{lab.submit()}/events/stream") as answer:
+            lines = answer.iter_lines()
+            assert next(lines) == "retry: 3000"
+            process.terminate()
+            asked = time.monotonic()
+            assert list(lines)  # it ends in order: the client connects to whoever comes next
         assert process.wait(20) == 0
+        assert time.monotonic() - asked < 8
     finally:
         process.kill()
         process.wait()

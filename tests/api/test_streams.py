@@ -116,6 +116,21 @@ def test_a_place_that_there_is_not_is_refused(lab: Any, last: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
 
 
+def test_a_change_wakes_its_stream_at_once(lab: Any, serve: Callable[[ApiSettings], Any], in_background: Any) -> None:
+    running = serve(ApiSettings(stream_comment_s=60, stream_poll_s=60))  # nothing but a notice helps
+    end = time.monotonic() + 5
+    while not running.app.state.streams.wakeups.connected and time.monotonic() < end:
+        time.sleep(0.01)
+    job = lab.submit()
+    with lab.http.stream("GET", f"{running.url}/jobs/{job}/events/stream") as answer:
+        found = events(answer)
+        assert next(found).type == "state"
+        asked = time.monotonic()
+        in_background(lambda: lab.http.post(f"/jobs/{job}/cancel"))
+        assert next(found).type == "end"
+        assert time.monotonic() - asked < 5
+
+
 def test_waiting_and_progress_are_live_only(lab: Any) -> None:
     parent = lab.submit()
     child = lab.submit(queue={"after": [{"job": parent}]})

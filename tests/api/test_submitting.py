@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -159,6 +160,16 @@ def test_the_same_key_gives_the_same_job_again(lab: Any) -> None:
     assert second.headers["idempotent-replayed"] == "true"
     assert "idempotent-replayed" not in first.headers
     assert count(lab) == before
+
+
+def test_the_same_key_at_the_same_time_makes_one_job(lab: Any) -> None:
+    key = {"Idempotency-Key": str(uuid.uuid4())}
+    before = count(lab)
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda _: lab.http.post("/jobs", json=RETRIEVAL, headers=key), range(4)))
+    assert [answer.status_code for answer in answers] == [202] * 4
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert count(lab) == before + 1
 
 
 def test_the_same_key_with_another_body_is_refused(lab: Any) -> None:

@@ -82,6 +82,8 @@ class LambdaRamp(Spec):
     def _rises(self) -> Self:
         if self.end <= self.start:
             raise ValueError(f"end: {self.end} must be larger than start, {self.start}")
+        if self.by == "contrast" and self.end > 1:
+            raise ValueError(f"end: by contrast it is a share of chance lost, at most 1, not {self.end}; try 0.02 to 0.2")
         return self
 
 

@@ -74,6 +74,7 @@ def test_a_spec_does_not_change() -> None:
         ({"contrastive": {"wi_pos": True}, "optim": {"batch": 7}}, "even"),
         ({"pcf": {"space": "projected"}, "contrastive": {"use": False}}, "projection heads"),
         ({"loss": {"ramp": {"start": 3, "end": 1}}}, "larger than start"),
+        ({"loss": {"ramp": {"by": "contrast"}}}, "share of chance"),
         ({"audio": {"n_fft": 256}}, "shorter than the window"),
         ({"resources": {"gpus": 1, "cpu_slots": 1}}, "not both"),
         ({"optim": {"lr": float("nan")}}, "finite"),

@@ -62,9 +62,12 @@ def labels_of(spec: SoundingObjects) -> list[dict[str, str]]:
     random = np.random.Generator(np.random.Philox(spec.seed))
     order = random.permutation(spec.clips)
     labels: list[dict[str, str]] = [{}] * spec.clips
+    dealt = 0
     for cls in range(spec.classes):
         members = order[cls :: spec.classes]
-        tests = max(1, round(spec.test_share * len(members))) if len(members) > 1 else 0
+        # What rounding takes from one class goes to the next, so that a small corpus has test clips too.
+        tests = round(spec.test_share * (dealt + len(members))) - round(spec.test_share * dealt)
+        dealt += len(members)
         for rank, i in enumerate(members):
             labels[i] = {"class": CLASSES[cls], "split": "test" if rank < tests else "train"}
     return labels

@@ -154,9 +154,11 @@ class _Postgres:
         try:
             pid, data = (self.data / "postmaster.pid").read_text().splitlines()[:2]
             process = psutil.Process(int(pid))
+            command = process.cmdline()
         except (FileNotFoundError, NotADirectoryError, ValueError, psutil.NoSuchProcess):
             return False
-        return Path(data) == self.data and "postgres" in process.name() and process.status() != psutil.STATUS_ZOMBIE
+        # The number alone may belong to something else by now.
+        return Path(data) == self.data and str(self.data) in command and process.status() != psutil.STATUS_ZOMBIE
 
     def prepare(self) -> None:
         """Folders of mode 0700 with the right owner, and a cluster in them."""

@@ -25,7 +25,6 @@ from store.states import (
     EdgeKind,
     JobState,
     PartState,
-    Priority,
     StopFor,
 )
 from store.submission import Resolved
@@ -265,8 +264,3 @@ def _end_unclaimed(session: Session, job: Job, attempt: Attempt, why: str) -> No
         return
     session.execute(update(Part).where(Part.attempt_id == attempt.id).values(state=PartState.exited))
     end(session, attempt, Ending(Reason.cancelled, why, ""), exit_code=None, log_tail="", release=True)
-
-
-def tier(job: Job) -> Priority:
-    """The job's tier by name."""
-    return list(Priority)[job.priority]

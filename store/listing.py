@@ -17,7 +17,7 @@ from cmac_core.specs import KINDS
 from store.errors import BadCursor, BadFilter
 from store.keys import Principal
 from store.settings import settings
-from store.states import JobState, Priority
+from store.states import JobState
 from store.tables import Attempt, Dataset, Job, Node, Part
 
 # Filters of `page`, as API 6 names them; `label.<key>` too.
@@ -174,8 +174,3 @@ def _open(cursor: str, bound: str) -> tuple[Any, UUID]:
         return value, UUID(last)
     except ValueError as error:
         raise BadCursor from error
-
-
-def rank(priority: str) -> int:
-    """Number of a tier, as stored."""
-    return Priority(priority).rank

@@ -5,19 +5,20 @@ serialized and the older one does nothing. `plan` is the whole policy, over plai
 and preemption have their place there.
 """
 
+import json
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from store import attempts, database, leaders, notices
 from store.leaders import SCHEDULER, Leadership
 from store.settings import settings
 from store.states import DeviceKind, DeviceState, JobState, NodeState
-from store.tables import Device, DeviceLease, Job, Node
+from store.tables import JSON, Device, DeviceLease, Job, Node
 
 MOST_PLANNED = 10_000  # queued jobs that one pass looks at
 
@@ -149,23 +150,35 @@ def place_all(session: Session, leadership: Leadership) -> Pass:
     began = time.perf_counter()
     if not leaders.confirm(session, leadership):
         return Pass(leading=False)
-    found = plan(_pending(session), _free(session))
+    pending, told = _pending(session)
+    found = plan(pending, _free(session))
     placed = sum(_place(session, placement) for placement in found.placements)
-    _say(session, found.waiting)
+    _say(session, found.waiting, told)
     return Pass(True, placed, len(found.waiting), time.perf_counter() - began)
 
 
-def _pending(session: Session) -> list[Pending]:
+def _pending(session: Session) -> tuple[list[Pending], dict[UUID, JSON | None]]:
+    """Queued jobs in order, and what each is told to wait for."""
     left = func.extract("epoch", Job.not_before - func.now())
-    columns = (Job.id, Job.gpus, Job.cpu_slots, left, Job.not_before, Job.infra_restarts, Job.user_restarts)
+    columns = (
+        Job.id,
+        Job.gpus,
+        Job.cpu_slots,
+        left,
+        Job.not_before,
+        Job.infra_restarts + Job.user_restarts,
+        Job.waiting,
+    )
     order = (Job.priority, Job.submitted_at, Job.id)
     rows = session.execute(select(*columns).where(Job.state == JobState.queued).order_by(*order).limit(MOST_PLANNED))
-    pending = []
-    for job, gpus, slots, wait, until, infra, user in rows:
-        text = f"restart {infra + user}; next try at {until:%H:%M:%S} UTC" if wait else ""
+    pending: list[Pending] = []
+    told: dict[UUID, JSON | None] = {}
+    for job, gpus, slots, wait, until, restarts, waiting in rows:
+        when = f"restart {restarts}; next try at {until:%H:%M:%S} UTC" if wait else ""
         kind = DeviceKind.gpu if gpus else DeviceKind.cpu
-        pending.append(Pending(job, kind, gpus or slots, max(0.0, float(wait or 0)), text))
-    return pending
+        pending.append(Pending(job, kind, gpus or slots, max(0.0, float(wait or 0)), when))
+        told[job] = waiting
+    return pending, told
 
 
 def _free(session: Session) -> list[Free]:
@@ -199,12 +212,23 @@ def _place(session: Session, placement: Placement) -> bool:
     return attempts.place(session, placement.job, placement.node, devices) is not None
 
 
-def _say(session: Session, waiting: dict[UUID, Waiting]) -> None:
+# In one statement: with a long queue behind it, a placement changes the text of many.
+_SAY = text(
+    """
+    WITH said AS (
+        UPDATE jobs SET waiting = CAST(v.waiting AS jsonb), live = live + 1
+          FROM unnest(CAST(:jobs AS uuid[]), CAST(:texts AS text[])) AS v (id, waiting)
+         WHERE jobs.id = v.id AND jobs.state = 'queued'
+     RETURNING jobs.id)
+    SELECT pg_notify(:channel, id::text) FROM said
+    """
+)
+
+
+def _say(session: Session, waiting: dict[UUID, Waiting], told: dict[UUID, JSON | None]) -> None:
     """Write why jobs wait, where that has changed."""
-    told = {job: text for job, text in session.execute(select(Job.id, Job.waiting).where(Job.id.in_(waiting)))}
-    for job, reason in sorted(waiting.items()):
-        value = {"code": reason.code, "text": reason.text, "expected_start": None}
-        if told.get(job) != value:
-            still = update(Job).where(Job.id == job, Job.state == JobState.queued)
-            session.execute(still.values(waiting=value, live=Job.live + 1))
-            notices.notify(session, notices.JOBS, str(job))
+    new = {job: {"code": why.code, "text": why.text, "expected_start": None} for job, why in waiting.items()}
+    changed = [job for job, value in new.items() if told.get(job) != value]
+    if changed:
+        texts = [json.dumps(new[job]) for job in changed]
+        session.execute(_SAY, {"jobs": changed, "texts": texts, "channel": notices.JOBS})

@@ -55,7 +55,7 @@ class World:
 
     def schedule(self) -> None:
         """What run_pass does within its leader's transaction."""
-        found = scheduler.plan(scheduler._pending(self.session), scheduler._free(self.session))
+        found = scheduler.plan(scheduler._pending(self.session)[0], scheduler._free(self.session))
         for placement in found.placements:
             if scheduler._place(self.session, placement):
                 attempt = attempts.newest(self.session, placement.job)

@@ -1,6 +1,7 @@
 """When a training saves itself, where, and what happens when the disk is full."""
 
 import io
+import shutil
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from cmac_core.training.errors import DiskFull
 from cmac_core.training.run import Run, versions
 
 CHECKPOINTS = "checkpoints"
+ROOM = 3  # checkpoints for which there should be room
 
 
 @dataclass
@@ -25,6 +27,7 @@ class Saving:
     plan: Checkpoints
     spec_sha256: str
     _saved_at: float = field(default_factory=time.monotonic)
+    _warned: bool = False
 
     def due(self) -> bool:
         """Whether it is time, by rank 0's clock."""
@@ -57,6 +60,14 @@ class Saving:
             )
         )
         checkpoint_files.prune(self.run.folder / CHECKPOINTS, self.plan.keep)
+        self._look_ahead(data.nbytes)
+
+    def _look_ahead(self, size: int) -> None:
+        """Say once that the disk will soon be full, while a person can still do something."""
+        free = shutil.disk_usage(self.run.folder / CHECKPOINTS).free
+        if free < ROOM * size and not self._warned:
+            self._warned = True
+            self.run.warn("disk_low", f"{free / 1e6:.0f} MB are left, room for {free // size} more checkpoints")
 
     def _write(self, data: memoryview, sidecar: Sidecar) -> Stored:
         """Write; on a full disk remove the oldest checkpoints, one after the other, and try again."""

@@ -175,6 +175,7 @@ class Trainer:
         self._save(last=True)
 
     def _save(self, last: bool = False) -> None:
+        assert self.objective.queues_agree(), "ranks have different queues"
         state = collect(self)
         if last:
             self.ranks.part()  # nobody waits in a collective while rank 0 writes

@@ -17,7 +17,7 @@ from tests.cmac_core.training.tiny import CLIPS, SPEC, Tiny, wait
 LONG = {"epochs": 500}
 
 
-def until(ready: Callable[[], object], seconds: float = 90) -> None:
+def until(ready: Callable[[], object], seconds: float = 200) -> None:
     since = time.monotonic()
     while not ready():
         assert time.monotonic() - since < seconds, "it never came"
@@ -54,7 +54,7 @@ def test_torchrun_that_is_told_to_end_leaves_a_checkpoint_and_no_process(job: Ma
             until(lambda: trains(tiny))
             ranks = pids(tiny)
             torchrun.send_signal(signal.SIGTERM)
-            torchrun.wait(60)
+            torchrun.wait(150)
         finally:
             torchrun.kill()
     assert tiny.ended == Ended(outcome="left"), tiny.log.read_text()

@@ -124,7 +124,7 @@ class Tiny:
         return sorted(self.run_dir.glob("checkpoints/step-*/state.pt"))
 
 
-def wait(children: list[BaseProcess], seconds: float = 100) -> list[int | None]:
+def wait(children: list[BaseProcess], seconds: float = 200) -> list[int | None]:
     """Exit codes of ranks; none outlives the test."""
     for child in children:
         child.join(seconds)

@@ -25,7 +25,7 @@ log = logging.getLogger("api")
 _FIRST_LOOK_S = 3.0
 
 
-def make_app(settings: ApiSettings | None = None) -> FastAPI:
+def make_app(settings: ApiSettings | None = None, *, announce_key: bool = False) -> FastAPI:
     """The app. It connects to nothing before it is asked, and comes up while database or broker are away."""
     settings = settings or api_settings()
     app = FastAPI(
@@ -36,7 +36,7 @@ def make_app(settings: ApiSettings | None = None) -> FastAPI:
         lifespan=_listen,
         dependencies=[Depends(check_parameters)],
     )
-    app.state.settings = settings
+    app.state.settings, app.state.announce_key = settings, announce_key
     app.state.rates = Rates(settings.rate, settings.burst)
     app.state.streams = Streams(settings)
     app.state.gauges = Gauges(app.state.streams.slots)
@@ -57,7 +57,7 @@ def make_app(settings: ApiSettings | None = None) -> FastAPI:
 async def _listen(app: FastAPI) -> AsyncIterator[None]:
     """While the app runs, one task listens for what changes; at the first start another makes the first key."""
     streams: Streams = app.state.streams
-    first_key = asyncio.create_task(ensure_first_key())
+    first_key = asyncio.create_task(ensure_first_key(app.state.announce_key))
     # A first look before the first request; without a database it goes on looking meanwhile.
     await asyncio.wait([first_key], timeout=_FIRST_LOOK_S)
     tasks = [first_key, asyncio.create_task(streams.wakeups.listen())]

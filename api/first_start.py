@@ -1,4 +1,4 @@
-"""The first start makes one admin key. It is kept for the command line and said nowhere else."""
+"""The first start makes one admin key, kept for the command line; the log says it only where nobody else would."""
 
 import asyncio
 import logging
@@ -16,25 +16,25 @@ log = logging.getLogger("api.first_start")
 _AGAIN_S = 1.0
 
 
-def make_first_key() -> None:
-    """Nothing when there is a key already."""
+def make_first_key(announce: bool = False) -> None:
+    """Nothing when there is a key already. `announce`: say it in the log, this once."""
     with sessions.begin() as session:
         token = keys.bootstrap(session)
         if token is not None:
             # Before the commit: a key that nobody can read would be worse than a file that opens nothing.
             file = keys.keep_admin_key(make_home(settings()), token)
-            log.info("first start: the admin key is in %s", file)
+            log.info("first start: the admin key is in %s%s", file, f": {token}" if announce else "")
 
 
-async def ensure_first_key() -> None:
+async def ensure_first_key(announce: bool) -> None:
     """Now, or as soon as the database is there and migrated."""
-    while not await _tried():
+    while not await _tried(announce):
         await asyncio.sleep(_AGAIN_S)
 
 
-async def _tried() -> bool:
+async def _tried(announce: bool) -> bool:
     try:
-        await run_in_threadpool(make_first_key)
+        await run_in_threadpool(make_first_key, announce)
     except DBAPIError as error:
         if not is_not_ready(error):
             raise

@@ -18,8 +18,8 @@ import uvicorn
 from sqlalchemy import Engine, create_engine, select
 from sqlalchemy.dialects.postgresql import insert
 
-from api.__main__ import Server
 from api.app import make_app
+from api.server import Server
 from api.settings import ApiSettings
 from cmac_core.events import AnyEvent, Artifact, Ended, Result, Value
 from store import attempts, database, embedded, keys, migrate, nodes, record

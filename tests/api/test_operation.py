@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -16,10 +17,11 @@ from sqlalchemy import create_engine, event, select, text
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
+from api.__main__ import main
 from api.app import make_app
 from api.problem_kinds import PROBLEM_KINDS
 from api.settings import ApiSettings
-from store import database, embedded, leaders
+from store import database, embedded, leaders, migrate
 from store import errors as store_errors
 from store.settings import settings
 from store.tables import Root
@@ -192,21 +194,36 @@ def test_while_the_database_is_away_the_service_says_so_and_comes_back_by_itself
     assert found[-1] == "event: end"
 
 
-def test_a_database_without_tables_is_not_ready(house: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_service_waits_for_the_first_migration_and_then_makes_the_first_key(
+    house: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     with house.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("CREATE DATABASE bare"))
     bare = create_engine(house.engine.url.set(database="bare"))
     monkeypatch.setattr(database, "engine", lambda: bare)
     monkeypatch.setattr("api.app._FIRST_LOOK_S", 0.1)
-    with TestClient(make_app(ApiSettings())) as http:
+    monkeypatch.setenv("CMAC_HOME", str(tmp_path))
+    settings.cache_clear()
+    with caplog.at_level(logging.INFO), TestClient(make_app(announce_key=True)) as http:
         ready = http.get("/readyz")
         assert (ready.status_code, "store.migrate" in ready.json()["detail"]) == (503, True)
         answer = http.get("/me", headers={"Authorization": "Bearer cmac_000000000000_" + "a" * 43})
         assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+        migrate.upgrade(bare)
+        assert http.get("/readyz").status_code == 200
+        end = time.monotonic() + 10
+        while not (tmp_path / "admin.key").exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        time.sleep(0.1)
+        key = (tmp_path / "admin.key").read_text().strip()
+        assert http.get("/me", headers={"Authorization": f"Bearer {key}"}).json()["role"] == "admin"
+    assert caplog.text.count(key) == 1  # it was asked to say it, once
     bare.dispose()
 
 
-def test_the_program_takes_a_free_port_says_where_and_stops_when_asked(lab: Any) -> None:
+def test_the_program_takes_a_free_port_says_where_and_stops_when_asked(
+    lab: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     command = [sys.executable, "-m", "api", "--port", "0"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
@@ -218,12 +235,10 @@ def test_the_program_takes_a_free_port_says_where_and_stops_when_asked(lab: Any)
             said += line
         url = said.partition("listening on ")[2].strip()
         assert httpx2.get(f"{url}/healthz", trust_env=False, timeout=20).status_code == 200
-        taken = subprocess.run(
-            [sys.executable, "-m", "api", "--port", url.rpartition(":")[2]],
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        assert taken.returncode == 2
-        assert "is it running already?" in taken.stderr
+        port = url.rpartition(":")[2]
+        assert main(["--port", port, "--check"]) == 0
+        assert main(["--port", port]) == 2
+        assert "is it running already?" in caplog.text
         with lab.http.stream("GET", f"{url}/jobs/{lab.submit()}/events/stream") as answer:
             lines = answer.iter_lines()
             assert next(lines) == "retry: 3000"
@@ -236,3 +251,4 @@ def test_the_program_takes_a_free_port_says_where_and_stops_when_asked(lab: Any)
         process.kill()
         process.wait()
         process.stderr.close()
+    assert main(["--port", port, "--check"]) == 1

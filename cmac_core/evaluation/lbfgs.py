@@ -8,22 +8,25 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-HISTORY, STEPS, TOLERANCE = 10, 500, 1e-5
-DESCENT, HALVINGS = 1e-4, 25  # Armijo's constant, and how often a step is halved at most
+HISTORY, STEPS, TOLERANCE = 10, 500, 1e-4  # the tolerance is scikit-learn's; fp32 does not always reach less
+DESCENT, HALVINGS = 1e-4, 12  # Armijo's constant, and how often a step is halved at most
 
 Loss = Callable[[Tensor], tuple[float, Tensor]]  # value and gradient
 Pair = tuple[Tensor, Tensor, float]  # step, change of the gradient, 1 / their product
 
 
-def minimize(loss: Loss, x: Tensor) -> Tensor:
-    """The x at which `loss` is lowest, up to a largest gradient of TOLERANCE. Deterministic."""
+def minimize(loss: Loss, x: Tensor, inverse: Tensor) -> Tensor:
+    """The x at which `loss` is lowest, up to a largest gradient of TOLERANCE. Deterministic.
+
+    `inverse` is what is known beforehand of the inverse Hessian's diagonal, broadcast over x.
+    """
     pairs: deque[Pair] = deque(maxlen=HISTORY)
     value, gradient = loss(x)
     for _ in range(STEPS):
         if float(gradient.abs().max()) <= TOLERANCE:
             break
-        direction = -_times_inverse_hessian(gradient, pairs)
-        found = _go(loss, x, value, gradient, direction, 1.0 if pairs else min(1.0, 1 / float(gradient.norm())))
+        direction = -_times_inverse_hessian(gradient, pairs, inverse)
+        found = _go(loss, x, value, gradient, direction)
         if found is None:
             if not pairs:
                 break  # not even downhill: as low as this precision goes
@@ -38,25 +41,27 @@ def minimize(loss: Loss, x: Tensor) -> Tensor:
     return x
 
 
-def _times_inverse_hessian(gradient: Tensor, pairs: deque[Pair]) -> Tensor:
-    """The two loops over the last steps."""
+def _times_inverse_hessian(gradient: Tensor, pairs: deque[Pair], diagonal: Tensor) -> Tensor:
+    """The two loops over the last steps, about a diagonal that is scaled to the last one."""
     q, shares = gradient.clone(), []
     for step, change, inverse in reversed(pairs):
         share = inverse * float((step * q).sum())
         shares.append(share)
         q -= share * change
+    q *= diagonal
     if pairs:
         _, change, inverse = pairs[-1]
-        q /= inverse * float(change.square().sum())
+        q /= inverse * float((diagonal * change.square()).sum())
     for (step, change, inverse), share in zip(pairs, reversed(shares), strict=True):
         q += (share - inverse * float((change * q).sum())) * step
     return q
 
 
 def _go(
-    loss: Loss, x: Tensor, value: float, gradient: Tensor, direction: Tensor, length: float
+    loss: Loss, x: Tensor, value: float, gradient: Tensor, direction: Tensor
 ) -> tuple[Tensor, float, Tensor] | None:
     """Halve the step until the loss falls enough; None when it does not."""
+    length = 1.0
     slope = float((gradient * direction).sum())
     if slope >= 0:
         return None

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cmac_core.evaluation.logistic_regression import Classifier, fit
+from cmac_core.evaluation.logistic_regression import Classifier, Problem
 
 
 # Shape suffixes: V videos, n clips a video, D features, C classes.
@@ -35,7 +35,7 @@ def probe(
     """Choose l2 on the training videos, fit on all of them, and classify the test videos."""
     folds_V = inner_division(groups, labels_V.tolist(), inner_folds, seed)
     accuracy, l2 = choose_l2(train_VnD, labels_V, classes, folds_V, candidates)
-    votes_VC = vote(fit_videos(train_VnD, labels_V, classes, l2), test_VnD)
+    votes_VC = vote(problem_of(train_VnD, labels_V, classes).fit(l2), test_VnD)
     return Probed(votes_VC.argmax(1), votes_VC, l2, accuracy)
 
 
@@ -69,8 +69,9 @@ def choose_l2(
     for fold in np.unique(folds_V):
         held_V = torch.from_numpy(folds_V == fold).to(rows_VnD.device)
         held_labels_V, classifier = labels_V[held_V], None
+        problem = problem_of(rows_VnD[~held_V], labels_V[~held_V], classes)
         for l2 in hits:  # from stiff to loose, each starting where the last one ended
-            classifier = fit_videos(rows_VnD[~held_V], labels_V[~held_V], classes, l2, classifier)
+            classifier = problem.fit(l2, classifier)
             votes_VC = vote(classifier, rows_VnD[held_V])
             hits[l2] += int((votes_VC.argmax(1) == held_labels_V).sum())
             likelihood[l2] += float(votes_VC.gather(1, held_labels_V[:, None]).sum())
@@ -78,12 +79,9 @@ def choose_l2(
     return {l2: hit / len(labels_V) for l2, hit in hits.items()}, best
 
 
-def fit_videos(
-    rows_VnD: Tensor, labels_V: Tensor, classes: int, l2: float, start: Classifier | None = None
-) -> Classifier:
+def problem_of(rows_VnD: Tensor, labels_V: Tensor, classes: int) -> Problem:
     """One row for each clip, each with its video's label."""
-    clips = rows_VnD.shape[1]
-    return fit(rows_VnD.flatten(0, 1), labels_V.repeat_interleave(clips), classes, l2, start)
+    return Problem(rows_VnD.flatten(0, 1), labels_V.repeat_interleave(rows_VnD.shape[1]), classes)
 
 
 def vote(classifier: Classifier, rows_VnD: Tensor) -> Tensor:

@@ -7,7 +7,9 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from cmac_core.evaluation.logistic_regression import fit
+from cmac_core.evaluation import logistic_regression
+from cmac_core.evaluation.lbfgs import Loss, minimize
+from cmac_core.evaluation.logistic_regression import Problem, fit
 
 
 def blobs(rows: int, dim: int, classes: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -30,11 +32,33 @@ def test_probabilities_are_those_of_scikit_learn(rows: int, dim: int, classes: i
     np.testing.assert_allclose(ours.log_probabilities(features).exp(), theirs.predict_proba(scaled), atol=1e-3)
 
 
+def test_rows_too_many_to_turn_give_the_same_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = blobs(300, 20, 4)
+    turned = fit(features, labels, 4, 1e-2)
+    monkeypatch.setattr(logistic_regression, "LARGEST_TURN", 1)
+    as_it_is = fit(features, labels, 4, 1e-2)
+    torch.testing.assert_close(as_it_is.weight_CD, turned.weight_CD, atol=2e-3, rtol=0)
+
+
+def test_features_that_go_together_take_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = blobs(400, 6, 3)
+    close = features.repeat(1, 20) + 0.1 * torch.randn(400, 120, generator=torch.Generator().manual_seed(1))
+    calls: list[int] = []
+
+    def counted(loss: Loss, x: Tensor, inverse: Tensor) -> Tensor:
+        return minimize(lambda weights: calls.append(1) or loss(weights), x, inverse)
+
+    monkeypatch.setattr(logistic_regression, "minimize", counted)
+    fit(close, labels, 3, 1e-3)
+    assert len(calls) < 60
+
+
 def test_a_warm_start_does_not_change_the_answer() -> None:
     features, labels = blobs(300, 20, 4)
-    cold = fit(features, labels, 4, 1e-2)
-    warm = fit(features, labels, 4, 1e-2, start=fit(features, labels, 4, 1.0))
-    torch.testing.assert_close(warm.log_probabilities(features), cold.log_probabilities(features), atol=2e-3, rtol=0)
+    problem = Problem(features, labels, 4)
+    cold, warm = problem.fit(1e-2), problem.fit(1e-2, start=problem.fit(1.0))
+    both = (classifier.log_probabilities(features).exp() for classifier in (warm, cold))
+    torch.testing.assert_close(*both, atol=1e-3, rtol=0)
 
 
 def test_a_constant_feature_is_harmless() -> None:

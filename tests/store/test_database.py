@@ -1,0 +1,85 @@
+"""Transactions that meet are tried again; an address that does not answer is told from work that is wrong."""
+
+import threading
+import time
+import uuid
+
+import psycopg
+import pytest
+from sqlalchemy import create_engine, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from store import code, database, notices
+from store.tables import Job
+from tests.store.lab import Lab
+
+
+def test_a_deadlock_is_tried_again_and_both_arrive(open_lab: Lab) -> None:
+    first, second = (open_lab.submit("retrieval").id for _ in range(2))
+    open_lab.session.commit()
+    meet = threading.Barrier(2, timeout=10)
+    tries: list[int] = []
+
+    def swap(a: uuid.UUID, b: uuid.UUID) -> None:
+        def work(session: Session) -> None:
+            tries.append(1)
+            session.execute(text("SET LOCAL deadlock_timeout = '50ms'"))
+            session.execute(select(Job.id).where(Job.id == a).with_for_update())
+            if len(tries) <= 2:
+                meet.wait()
+            session.execute(select(Job.id).where(Job.id == b).with_for_update())
+
+        database.transact(work)
+
+    threads = [threading.Thread(target=swap, args=pair) for pair in ((first, second), (second, first))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(tries) == 3
+
+
+def test_what_is_wrong_is_not_tried_again(open_lab: Lab) -> None:
+    tries: list[int] = []
+
+    def work(session: Session) -> None:
+        tries.append(1)
+        session.execute(text("SELECT 1 / 0"))
+
+    with pytest.raises(DBAPIError) as caught:
+        database.transact(work)
+    assert len(tries) == 1
+    assert not database.is_away(caught.value)
+
+
+def test_nobody_at_the_address_is_away() -> None:
+    engine = create_engine("postgresql+psycopg://postgres@/postgres?host=/nowhere")
+    with pytest.raises(DBAPIError) as caught:
+        engine.connect()
+    assert database.is_away(caught.value)
+    with pytest.raises(psycopg.OperationalError) as bare:
+        psycopg.connect("postgresql://postgres@/postgres?host=/nowhere")
+    assert database.is_away(bare.value)
+    assert not database.is_away(ValueError("x"))
+
+
+def test_a_commit_wakes_who_listens_and_an_undone_one_does_not(open_lab: Lab) -> None:
+    with notices.Listener(notices.QUEUE, notices.JOBS) as listener:
+        open_lab.submit("retrieval")
+        open_lab.session.rollback()
+        began = time.monotonic()
+        assert listener.wait(0.2) == []
+        assert time.monotonic() - began >= 0.2
+        job = open_lab.submit("retrieval")
+        open_lab.session.commit()
+        heard = [*listener.wait(5), *listener.wait(5)]
+    assert {(notice.channel, notice.payload) for notice in heard} == {
+        (notices.QUEUE, ""), (notices.JOBS, str(job.id)),
+    }  # fmt: skip
+
+
+def test_the_code_has_a_version() -> None:
+    version = code.code_version()
+    assert version.lock_sha256 is None or len(version.lock_sha256) == 64
+    assert version.git_sha is None or len(version.git_sha) in (40, 41)

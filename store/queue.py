@@ -1,15 +1,15 @@
 """The Celery producer: how a message reaches a node. The message wakes; the database decides."""
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
-
-from celery import Celery
-from kombu.exceptions import OperationalError
 
 from store import embedded
 from store.errors import BrokerAway
 from store.settings import settings
+
+if TYPE_CHECKING:  # a supervisor needs none of it, and would start later by a third
+    from celery import Celery
 
 LAUNCH = "cmac.launch"  # arguments: attempt_id (text), epoch (int)
 
@@ -48,21 +48,25 @@ def broker_url() -> str:
     return settings().broker_url or embedded.broker_url(settings())
 
 
-def make_app() -> Celery:
+def make_app() -> "Celery":
     """A Celery app with the lab's settings; the worker registers its task on one, the relay sends with one."""
+    from celery import Celery
+
     app = Celery("cmac", broker=broker_url())
     app.conf.update(CONFIG)
     return app
 
 
 @cache
-def producer() -> Celery:
+def producer() -> "Celery":
     """This process's app for sending."""
     return make_app()
 
 
 def send(queue: str, payload: dict[str, Any]) -> None:
     """Publish one launch message. Raises BrokerAway at once when the broker does not answer."""
+    from kombu.exceptions import OperationalError
+
     try:
         producer().send_task(LAUNCH, kwargs=payload, queue=queue, retry=False, ignore_result=True)
     except (OperationalError, OSError) as error:
@@ -71,6 +75,8 @@ def send(queue: str, payload: dict[str, Any]) -> None:
 
 def broker_answers(timeout_s: int = 1) -> bool:
     """Whether the broker can be reached now."""
+    from kombu.exceptions import OperationalError
+
     try:
         with producer().connection_for_write(connect_timeout=timeout_s) as connection:
             connection.ensure_connection(max_retries=1, timeout=timeout_s, interval_start=0)

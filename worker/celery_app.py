@@ -17,4 +17,4 @@ def consume(node_id: uuid.UUID) -> None:
     # Equal worker names steal each other's control messages.
     name = f"--hostname=gpu@{node_id}"
     options = ["--pool=prefork", "--concurrency=2", "--without-gossip", "--without-mingle", "--loglevel=INFO"]
-    app.worker_main(["worker", f"--queues={queue.node_queue(node_id)}", name, *options])
+    app.worker_main(["--quiet", "worker", f"--queues={queue.node_queue(node_id)}", name, *options])

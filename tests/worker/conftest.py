@@ -7,6 +7,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -119,6 +120,14 @@ class Stage:
 
     def folder_of(self, job: uuid.UUID, epoch: int = 1) -> Path:
         return settings().attempt_folder(job, epoch)
+
+    @contextmanager
+    def database_away(self) -> Iterator[None]:
+        assert embedded.stop_postgres(settings())
+        try:
+            yield
+        finally:
+            embedded.start_postgres(settings(), durable=False)
 
     def log(self) -> str:
         file = self.folder / "supervisor.txt"

@@ -47,20 +47,24 @@ class Recorder:
     _seen: int = -1  # size of the file at the last look
     _portion: Portion = field(default=Portion([], 0))
     _asked: float = -inf
+    _away: bool = False  # at the last try
     _beaten: float = -inf
 
     def __call__(self) -> Answer | None:
         """Tell and ask what is due. Raises Unreachable, Fenced."""
         now, portion = time.monotonic(), self._look()
         urgent = any(not isinstance(event, PATIENT) for event in portion.events)
-        if not urgent and now - self._asked < self.beat.talk:
+        # A database that is away is not asked more often because there is more to tell: each try may take seconds.
+        if now - self._asked < self.beat.talk and (self._away or not urgent):
             return None
-        self._asked = now
+        self._asked, self._away = now, True
         if portion.events or self.extra or now - self._beaten >= self.beat.heartbeat:
-            orders = self._tell(portion)
+            answer = self._answer(self._tell(portion), confirmed=True)
             self._beaten = now
-            return self._answer(orders, confirmed=True)
-        return self._answer(reach(lambda session: attempts.orders(session, self.lease)), confirmed=False)
+        else:
+            answer = self._answer(reach(lambda session: attempts.orders(session, self.lease)), confirmed=False)
+        self._away = False
+        return answer
 
     def finish(self, close: Callable[[Session, StopFor | None], object]) -> None:
         """The last lines, then the end, tried for as long as the database is away. Raises Fenced.

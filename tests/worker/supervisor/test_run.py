@@ -1,13 +1,16 @@
 """Real supervisors on a real database, with small programs in the core's place."""
 
 import signal
+import time
 import uuid
 from typing import TYPE_CHECKING
 
+import pytest
 from sqlalchemy import func, select
 
 from store import database, jobs
 from store.keys import SYSTEM
+from store.settings import settings
 from store.states import AttemptState, JobState, PartState
 from store.tables import Checkpoint, DeviceLease, Metric
 from worker import here
@@ -152,7 +155,7 @@ def test_children_of_a_killed_supervisor_are_told_to_save(stage: "Stage") -> Non
     stage.until(lambda: not carrying(here.mark(lease)))
 
 
-def test_no_disk_space_is_said_before_the_start(stage: "Stage", monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_no_disk_space_is_said_before_the_start(stage: "Stage", monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CMAC_MIN_FREE_MB", str(2**40))
     job, lease, supervisor = stage.run(FINISH)
     assert supervisor.wait(20) == 0
@@ -191,3 +194,33 @@ def test_what_the_database_refuses_does_not_end_a_run(stage: "Stage") -> None:
     assert supervisor.wait(20) == 0, stage.log()
     assert stage.job(job).state == JobState.succeeded
     assert points(stage, job) == [1, 2, 3, 9]
+
+
+def test_a_run_that_ends_while_the_database_is_away_is_told_of_when_it_is_back(stage: "Stage") -> None:
+    steps = "for step in range(60): say(Metrics(step=step, values={'loss': 1.0})); time.sleep(0.03)\n"
+    job, lease, supervisor = stage.run("(folder / 'up').touch()\n" + steps + FINISH)
+    stage.until((stage.folder_of(job) / "up").exists)
+    with stage.database_away():
+        stage.until(lambda: '"finished"' in (stage.folder_of(job) / "events.jsonl").read_text())
+        stage.until(lambda: carrying(here.mark(lease)) == [supervisor.pid])
+        assert supervisor.poll() is None, "it has still to tell of the end"
+    assert supervisor.wait(20) == 0, stage.log()
+    assert stage.job(job).state == JobState.succeeded
+    assert points(stage, job) == list(range(60))
+
+
+def test_with_other_machines_about_a_run_ends_before_it_may_be_given_away(
+    stage: "Stage", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CMAC_ON_PARTITION", "fence")
+    deaf = "for sign in (signal.SIGUSR1, signal.SIGTERM): signal.signal(sign, signal.SIG_IGN)\n"
+    job, lease, supervisor = stage.run(deaf + "(folder / 'up').touch()\ntime.sleep(60)")
+    stage.until((stage.folder_of(job) / "up").exists)
+    stage.until(lambda: stage.job(job).state == JobState.running)
+    with stage.database_away():
+        cut_off = time.monotonic()
+        stage.until(lambda: carrying(here.mark(lease)) == [supervisor.pid])
+        assert time.monotonic() - cut_off < settings().times.fence + 1
+    assert supervisor.wait(20) == 0, stage.log()
+    assert stage.attempt(lease).reason == "self_fenced"
+    assert stage.job(job).state == JobState.queued

@@ -97,7 +97,7 @@ def make(spec: SoundingObjects, number: int, cls: str) -> Sample:
     random = np.random.Generator(np.random.Philox(key=[spec.seed, number + 1]))
     grade = GRADES[spec.grade]
     scene = compose(spec, CLASSES.index(cls), random)
-    frames = np.stack(list(draw(scene, spec.size, grade.picture_noise, random)))
+    frames = np.stack(list(draw(scene, spec.size, grade, random)))
     sound = sound_of(scene, spec.fps, grade, spec.classes, random)
     return Sample(frames, sound, _truth(name_of(number), scene, spec))
 

@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cmac_core.data.corpus_scene import Scene, Thing
+from cmac_core.data.corpus_scene import Grade, Scene, Thing
 
 Plane = npt.NDArray[Any]  # float32; numpy's types do not follow it through arithmetic
 CHUNK = 2_000_000  # pixels drawn at once
 
 
-def draw(scene: Scene, size: int, noise: float, random: np.random.Generator) -> Iterator[npt.NDArray[np.uint8]]:
+def draw(scene: Scene, size: int, grade: Grade, random: np.random.Generator) -> Iterator[npt.NDArray[np.uint8]]:
     """Frames (size, size, 3) RGB, in order."""
-    ground = _ground(size, random)
-    colors = [_colors(random) for _ in scene.things]
+    ground = _ground(size, grade.colorful, random)
+    colors = [_colors(grade.colorful, random) for _ in scene.things]
     frames = len(scene.on)
     step = max(1, CHUNK // size**2)
     for first in range(0, frames, step):
@@ -23,7 +23,7 @@ def draw(scene: Scene, size: int, noise: float, random: np.random.Generator) -> 
         canvas = np.repeat(ground[None], part.stop - part.start, axis=0)
         for thing, pair in zip(scene.things, colors, strict=True):
             _paint(canvas, thing, part, pair)
-        canvas += noise * random.standard_normal(canvas.shape, dtype=np.float32)
+        canvas += grade.picture_noise * random.standard_normal(canvas.shape, dtype=np.float32)
         yield from (np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
@@ -33,10 +33,10 @@ def boxes(thing: Thing) -> list[tuple[float, float, float, float]]:
     return [tuple(row) for row in np.stack([np.clip(side, 0, 1).round(4) for side in sides], axis=1).tolist()]
 
 
-def _ground(size: int, random: np.random.Generator) -> Plane:
+def _ground(size: int, colorful: float, random: np.random.Generator) -> Plane:
     """Smooth noise of two grains between two colors."""
     grain = 0.6 * _smooth(size, 5, random) + 0.4 * _smooth(size, 16, random)
-    low, high = random.uniform(0.1, 0.5, (2, 3)).astype(np.float32)
+    low, high = (0.3 + colorful * random.uniform(-0.2, 0.2, (2, 3))).astype(np.float32)
     return low + (high - low) * grain[..., None]
 
 
@@ -49,11 +49,11 @@ def _smooth(size: int, cells: int, random: np.random.Generator) -> Plane:
     return rows[:, i] * (1 - share) + rows[:, i + 1] * share
 
 
-def _colors(random: np.random.Generator) -> npt.NDArray[np.float32]:
+def _colors(colorful: float, random: np.random.Generator) -> npt.NDArray[np.float32]:
     """Two colors of one object: a bright one, and a dark one that sets off the pattern."""
-    bright = random.uniform(0.45, 1.0, 3)
+    bright = 1 - colorful * random.uniform(0, 0.55, 3)
     bright[random.integers(3)] = 1.0
-    return np.stack([bright, random.uniform(0.0, 0.35, 3)]).astype(np.float32)
+    return np.stack([bright, colorful * random.uniform(0.0, 0.35, 3)]).astype(np.float32)
 
 
 def _paint(canvas: Plane, thing: Thing, part: slice, colors: npt.NDArray[np.float32]) -> None:
@@ -70,8 +70,8 @@ def _paint(canvas: Plane, thing: Thing, part: slice, colors: npt.NDArray[np.floa
     y = (down - (thing.y[part] * size).astype(np.float32)[:, None, None]) / radius
     turn = (2 * np.pi * thing.angle[part]).astype(np.float32)[:, None, None]
     u, v = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
-    inside = np.clip((1 - SHAPES[thing.look](u, v)) * radius + 0.5, 0, 1)[..., None]
-    pattern = PATTERNS[thing.look % len(PATTERNS)](u, v)[..., None]
+    inside = thing.opacity * np.clip((1 - SHAPES[thing.look](u, v)) * radius + 0.5, 0, 1)[..., None]
+    pattern = PATTERNS[thing.look](u, v)[..., None]
     paint = (colors[1] + (colors[0] - colors[1]) * pattern) * thing.light[part].astype(np.float32)[:, None, None, None]
     region = canvas[:, rows, columns]
     region += inside * (paint - region)
@@ -98,8 +98,12 @@ SHAPES: tuple[Callable[[Plane, Plane], Plane], ...] = (
     lambda u, v: np.maximum(np.abs(u), np.abs(v) / (0.15 + 0.85 * np.abs(u))),  # bow
 )
 PATTERNS: tuple[Callable[[Plane, Plane], Plane], ...] = (
-    lambda u, v: _wave(1.6 * v),
-    lambda u, v: _wave(1.6 * u + 0.25),
-    lambda u, v: _wave(1.8 * np.hypot(u, v) + 0.1),
-    lambda u, v: np.abs(_wave(1.3 * u + 0.125) - _wave(1.3 * v)),
+    lambda u, v: _wave(1.2 * v),
+    lambda u, v: _wave(2.6 * u),
+    lambda u, v: _wave(1.3 * np.hypot(u, v) + 0.25),
+    lambda u, v: np.abs(_wave(1.3 * u + 0.125) - _wave(1.3 * v)),  # checks
+    lambda u, v: _wave(1.2 * u + 0.25),
+    lambda u, v: _wave(2.6 * v),
+    lambda u, v: np.ones_like(u + v),  # plain
+    lambda u, v: np.maximum(_wave(1.5 * u + 0.25) + _wave(1.5 * v) - 1, 0),  # dots
 )

@@ -3,7 +3,8 @@
 How difficulty grows (RULINGS 10, METHOD 13):
 
 ======  ===========================================================================================
-easy    One silent object, dim and at rest. Finding the only thing that changes finds the sound.
+easy    One silent object, faint and at rest, and pale colors. Finding the only thing that changes finds
+        the sound.
 middle  Two: one glides and fades as strongly as the sounding one hops and flashes, but smoothly and in
         no time with the sound; one looks like a sounding class, bright, and rests.
 hard    Four, all smaller: a glider, one that hops and flashes exactly as sounding ones do, but in a rhythm
@@ -23,7 +24,7 @@ Curve = npt.NDArray[np.float64]  # a value for each frame
 
 CLASSES = ("disk", "square", "triangle", "diamond", "cross", "ring", "bar", "bow")
 LIT, UNLIT = 1.0, 0.4
-MANNERS = ("hop", "grow", "spin", "shake")  # of class k: k modulo 4; all of them flash
+MANNERS = ("hop", "shake", "grow", "spin", "hop", "grow", "shake", "spin")  # by class; all of them flash too
 
 
 class Grade(NamedTuple):
@@ -33,17 +34,19 @@ class Grade(NamedTuple):
     gliders: int
     offbeat: int
     resters: int
-    rest_light: float
+    rest_opacity: float
+    colorful: float  # spread of the colors of ground and objects, share of the whole range
     picture_noise: float  # standard deviation, full scale 1
     contrast_db: float  # of the sounding band, between sounding and not
     steady_bands: int  # of other classes
+    steady_db: tuple[float, float]  # their levels, against the sounding band's while it sounds
     offbeat_bands: int  # of other classes, each in a rhythm of its own
 
 
 GRADES = {
-    "easy": Grade(0.16, 0, 0, 1, 0.3, 0.02, 20.0, 2, 0),
-    "middle": Grade(0.15, 1, 0, 1, 0.8, 0.03, 18.0, 4, 0),
-    "hard": Grade(0.12, 1, 1, 2, 0.8, 0.05, 14.0, 7, 1),
+    "easy": Grade(0.18, 0, 0, 1, 0.3, 0.2, 0.02, 24.0, 1, (-8.0, 8.0), 0),
+    "middle": Grade(0.15, 1, 0, 1, 1.0, 1.0, 0.03, 18.0, 3, (-8.0, 6.0), 0),
+    "hard": Grade(0.12, 1, 1, 2, 1.0, 1.0, 0.05, 14.0, 7, (-14.0, 4.0), 1),
 }
 
 
@@ -57,6 +60,7 @@ class Thing(NamedTuple):
     angle: Curve
     light: Curve
     moves: bool
+    opacity: float = 1.0  # below 1 the ground shows through
 
 
 class Scene(NamedTuple):
@@ -83,7 +87,7 @@ def compose(spec: SoundingObjects, cls: int, random: np.random.Generator) -> Sce
         elif number < grade.gliders + grade.offbeat:
             things.append(_sounding(look, place, grade.radius, rhythm(frames, spec.fps, random), random))
         else:
-            things.append(_resting(look, place, grade.radius, frames, grade.rest_light, random))
+            things.append(_resting(look, place, grade.radius, frames, grade.rest_opacity, random))
     return Scene(cls, things, on)
 
 
@@ -133,7 +137,7 @@ def _sounding(
     beat = np.arange(frames) % 2 * 2.0 - 1.0
     x, y = np.full(frames, place[0]), np.full(frames, place[1])
     size, angle = np.full(frames, radius * random.uniform(0.9, 1.0)), np.zeros(frames)
-    match MANNERS[look % len(MANNERS)]:
+    match MANNERS[look]:
         case "hop":
             y = y - 0.3 * radius * up
         case "grow":
@@ -162,8 +166,9 @@ def _gliding(look: int, place: tuple[float, float], radius: float, frames: int, 
 
 
 def _resting(
-    look: int, place: tuple[float, float], radius: float, frames: int, light: float, random: np.random.Generator
+    look: int, place: tuple[float, float], radius: float, frames: int, opacity: float, random: np.random.Generator
 ) -> Thing:
     size = radius * random.uniform(0.9, 1.0)
     still = np.ones(frames)
-    return Thing(look, place[0] * still, place[1] * still, size * still, 0 * still, light * still, False)
+    light = random.choice([UNLIT, LIT])  # as bright as a sounding one at one of its moments
+    return Thing(look, place[0] * still, place[1] * still, size * still, 0 * still, light * still, False, opacity)

@@ -1,7 +1,7 @@
 """Sounding objects: the sound of a scene.
 
-Each class has a band of its own. Every other band carries steady noise of a level drawn for the clip, around the mean
-level of one that comes and goes: so the mean spectrum says little, and what tells the class is which band changes.
+Each class has a band of its own. Some or all of the other bands carry steady noise of levels drawn for the clip: so
+the mean spectrum says little, and what tells the class is which band comes and goes.
 """
 
 import numpy as np
@@ -14,7 +14,6 @@ LOWEST, HIGHEST = 250.0, 9000.0
 RAMP_S = 0.006  # of an onset: no click
 FLOOR_DB = -40.0  # outside the bands, and below all of them
 LIT_DB = (-6.0, 0.0)  # of the sounding band while it sounds
-SPREAD_DB = 11.0  # steady bands are as much louder or softer
 LOUDNESS = 0.12  # root mean square
 
 
@@ -30,11 +29,11 @@ def sound_of(
     """Mono at 24 kHz in [-1, 1], as long as the scene."""
     samples = round(len(scene.on) / fps * RATE)
     others = np.array([k for k in range(classes) if k != scene.cls])
-    # Between the mean power of a band that sounds half of the time (-3 dB) and its mean level (half the contrast).
-    middle = sum(LIT_DB) / 2 - (3 + grade.contrast_db / 2) / 2
     steady = np.full(len(CLASSES), FLOOR_DB)
     chosen = random.permutation(others)[: grade.steady_bands]
-    steady[chosen] = random.uniform(middle - SPREAD_DB, middle + SPREAD_DB, len(chosen))
+    # Where few bands are steady these are louder on average, so that the loudest one is mostly a wrong one; where
+    # all are, they are around the sounding one's mean, so that it is not the softest.
+    steady[chosen] = sum(LIT_DB) / 2 + random.uniform(*grade.steady_db, len(chosen))
     sound = noise(steady, samples, random) + noise(np.full(len(CLASSES) + 1, FLOOR_DB), samples, random)
     changing = [(scene.cls, random.uniform(*LIT_DB), scene.on)]
     for cls in random.permutation(others)[: grade.offbeat_bands]:

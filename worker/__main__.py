@@ -11,6 +11,7 @@ from collections.abc import Callable
 from store import database
 from store.settings import settings
 from worker import logs
+from worker.processes import dying_with
 from worker.settings import node_folder
 
 log = logging.getLogger(__name__)
@@ -21,12 +22,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
     parts: dict[str, Callable[[], None]] = {"all": all_of_them, "consumer": consumer, "node": node, "control": control}
     parser.add_argument("part", nargs="?", choices=parts, default="all")
+    parser.add_argument("--parent", type=int, help="end with this process")
+    arguments = parser.parse_args()
+    if arguments.parent:
+        # A worker that is started anew meets no process of the old one. Said here, not between fork and exec: the
+        # parent has threads.
+        dying_with(arguments.parent, signal.SIGTERM)()
     logs.set_up()
     try:
         settings()
     except ValueError as error:
         sys.exit(f"The settings are not right: {error}")
-    parts[parser.parse_args().part]()
+    parts[arguments.part]()
 
 
 def all_of_them() -> None:

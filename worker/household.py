@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass
 from math import inf
 
-from worker.processes import boottime, dying_with
+from worker.processes import boottime
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +49,7 @@ class Member:
             self.process.kill()
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        # They end with their parent: a worker that is started anew meets none of the old one's.
-        return subprocess.Popen(
-            self.command, stdin=subprocess.DEVNULL, preexec_fn=dying_with(os.getpid(), signal.SIGTERM)
-        )
+        return subprocess.Popen(self.command, stdin=subprocess.DEVNULL)
 
 
 @dataclass
@@ -60,16 +57,20 @@ class Household:
     """All processes of one worker, until SIGTERM or SIGINT. Trainings are none of them."""
 
     members: list[Member]
-    stopping: threading.Event = field(default_factory=threading.Event)
+    stopping: bool = False
 
     def run(self, pause: float = 0.5) -> None:
+        # A flag, no Event: its lock may be held by the very thread that the signal interrupts.
         for sign in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(sign, lambda *_: self.stopping.set())
-        while not self.stopping.is_set():
+            signal.signal(sign, self._stop)
+        while not self.stopping:
             for member in self.members:
                 member.look(boottime())
-            self.stopping.wait(pause)
+            time.sleep(pause)
         self._say_goodbye()
+
+    def _stop(self, *_: object) -> None:
+        self.stopping = True
 
     def _say_goodbye(self) -> None:
         log.info("stopping; trainings go on")
@@ -88,6 +89,6 @@ class Household:
 
 
 def member(name: str) -> Member:
-    """One of this package's own processes: `python -m worker NAME`."""
+    """One of this package's own processes: `python -m worker NAME --parent PID`."""
     # -P: the folder that this was started in is not looked at for imports.
-    return Member(name, [sys.executable, "-P", "-m", "worker", name])
+    return Member(name, [sys.executable, "-P", "-m", "worker", name, "--parent", str(os.getpid())])

@@ -40,10 +40,15 @@ def test_a_long_run_is_no_failure() -> None:
 
 
 def test_a_parent_killed_takes_its_processes_along(tmp_path: Path) -> None:
+    (tmp_path / "child.py").write_text(
+        "import os, sys, time\n"
+        "from worker.processes import dying_with\n"
+        "dying_with(int(sys.argv[1]), 15)()\n"
+        "open('pid', 'w').write(str(os.getpid())); time.sleep(60)\n"
+    )
     program = (
-        "import sys, time; from worker.household import Household, Member\n"
-        'code = \'import os, time; open("pid", "w").write(str(os.getpid())); time.sleep(60)\'\n'
-        "Household([Member('test', [sys.executable, '-c', code])]).run()\n"
+        "import os, sys; from worker.household import Household, Member\n"
+        "Household([Member('test', [sys.executable, 'child.py', str(os.getpid())])]).run()\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path)
     pid = tmp_path / "pid"

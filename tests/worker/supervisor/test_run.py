@@ -95,7 +95,7 @@ def test_a_cancel_lets_it_save_and_ends_cancelled(stage: "Stage") -> None:
 
 
 def test_a_cancel_by_force_does_not_wait(stage: "Stage") -> None:
-    job, _, supervisor = stage.run("signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + "time.sleep(60)")
+    job, _, supervisor = stage.run("signal.signal(signal.SIGUSR1, signal.SIG_IGN)\ntime.sleep(60)")
     stage.until(lambda: stage.job(job).state == JobState.running)
     database.transact(lambda session: jobs.cancel(session, job, SYSTEM, force=True))
     assert supervisor.wait(20) == 0

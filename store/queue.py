@@ -59,8 +59,11 @@ def make_app() -> "Celery":
 
 @cache
 def producer() -> "Celery":
-    """This process's app for sending."""
-    return make_app()
+    """This process's app for sending. It asks once: the outbox tries again, and a relay that waits holds rows."""
+    app = make_app()
+    once = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+    app.conf.broker_transport_options = CONFIG["broker_transport_options"] | once
+    return app
 
 
 def send(queue: str, payload: dict[str, Any]) -> None:

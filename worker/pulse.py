@@ -8,7 +8,7 @@ from typing import Self
 
 from store import database, queue
 from worker import here
-from worker.celery_app import PING, app
+from worker.celery_app import PING
 from worker.household import Member
 from worker.loops import Loop
 from worker.tasks import last_ping
@@ -40,7 +40,7 @@ class Pulse:
             log.error("no message comes through; the consumer is started anew")
             self.consumer.restart()
             self.seen = time.time()
-        app.send_task(PING, queue=queue.node_queue(node_id), retry=False, expires=PING_EVERY)
+        queue.producer().send_task(PING, queue=queue.node_queue(node_id), retry=False, expires=PING_EVERY)
 
     def __enter__(self) -> Self:
         self.thread.start()

@@ -21,6 +21,7 @@ from store import attempts, database, embedded, jobs, keys, migrate
 from store.attempts import Lease
 from store.keys import SYSTEM
 from store.settings import settings
+from store.states import FINAL
 from store.tables import Attempt, Device, Job, Part, User
 from worker import here, marks
 from worker.marks import Mark, carrying
@@ -67,12 +68,15 @@ class Stage:
 
     folder: Path
     node: uuid.UUID
+    jobs: list[uuid.UUID] = field(default_factory=list)
     leases: list[Lease] = field(default_factory=list)
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
     def submit(self, **changes: Any) -> uuid.UUID:
         spec = JOB_SPEC.validate_python(PACK | changes)
-        return database.transact(lambda session: jobs.submit(session, spec, SYSTEM).id)
+        job = database.transact(lambda session: jobs.submit(session, spec, SYSTEM).id)
+        self.jobs.append(job)
+        return job
 
     def place(self, job: uuid.UUID) -> Lease:
         def work(session: Any) -> Lease | None:
@@ -146,6 +150,9 @@ class Stage:
         for lease in self.leases:
             mark = here.mark(lease)
             assert kill_all(lambda: carrying(mark))  # noqa: B023
+        for job in self.jobs:  # or they would wait in the next test's queue
+            if self.job(job).state not in FINAL:
+                database.transact(lambda session: jobs.cancel(session, job, SYSTEM))  # noqa: B023
 
 
 @pytest.fixture

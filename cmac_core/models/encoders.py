@@ -16,7 +16,7 @@ def build_video(model: Model) -> R2Plus1D18:
     """Frames (B, 3, T, H, W) to a map (B, 8 width, T', H', W'), freshly initialised from the global generator."""
     match model.video:
         case "r2plus1d_18":
-            return initialised(R2Plus1D18(model.width, model.bn_group))
+            return initialised(R2Plus1D18(model.width, model.bn_group, model.depth))
         case _:
             assert_never(model.video)
 

@@ -27,6 +27,7 @@ class Model(Spec):
     video: Literal["r2plus1d_18"] = "r2plus1d_18"
     audio: Literal["resnet9"] = "resnet9"
     width: PositiveInt = Field(64, le=1024)
+    depth: Literal[1, 2] = Field(2, description="Residual blocks in a stage of the video network; 2 is R(2+1)D-18.")
     head: Head = Head()
     saliency: Saliency = Saliency()
     bn_group: PositiveInt = Field(
@@ -83,7 +84,7 @@ class LambdaRamp(Spec):
         if self.end <= self.start:
             raise ValueError(f"end: {self.end} must be larger than start, {self.start}")
         if self.by == "contrast" and self.end > 1:
-            raise ValueError(f"end: by contrast it is a share of chance lost, at most 1, not {self.end}; try 0.02 to 0.2")
+            raise ValueError(f"end: by contrast a share of chance lost, at most 1, not {self.end}; try 0.02 to 0.2")
         return self
 
 

@@ -34,7 +34,7 @@ SCALES: dict[str, dict[str, Overlay]] = {
     "small": {
         "pretrain": {
             "data": {"fps": 8.0, "frames": 8, "crop": 64, "short_side": [64, 80], "workers": 0},
-            "model": {"width": 16, "bn_group": 16},
+            "model": {"width": 8, "depth": 1, "bn_group": 16},
             "moco": {"K": 256, "m": 0.99},
             "optim": {"batch": 32, "epochs": 10, "lr": 0.03, "warmup_epochs": 0.5},
         },

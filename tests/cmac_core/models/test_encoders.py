@@ -103,3 +103,9 @@ def test_the_width_scales_every_stage() -> None:
     assert build_video(model).stem[0].weight.shape == (5, 3, 1, 7, 7)
     assert build_video(model).eval()(torch.zeros(1, 3, 8, 32, 32)).shape == (1, 64, 1, 2, 2)
     assert build_audio(model).eval()(torch.zeros(1, 1, 257, 99)).shape == (1, 64, 9, 4)
+
+
+def test_half_the_depth_keeps_names_and_map() -> None:
+    whole, half = R2Plus1D18(8, 16), R2Plus1D18(8, 16, depth=1)
+    assert set(half.state_dict()) == {name for name in whole.state_dict() if ".1.conv" not in name}
+    assert half(torch.zeros(1, 3, 8, 64, 64)).shape == (1, 64, 1, 4, 4)

@@ -21,7 +21,7 @@ Spec = dict[str, Any]
 
 CLIPS = 500
 MEDIA_LIMIT = 6  # clips of which pictures are fetched
-_CLIP_PASSES = 8000  # clips that the training sees in all: what two cores do in two minutes
+_CLIP_PASSES = 16_000  # clips that the training sees in all: what two cores do in three minutes
 _NO_LABELS = {"split", "fold", "video", "file", "filename", "path", "source", "clip", "id"}
 _NAMED_LABELS = ("class", "label", "category")
 
@@ -101,10 +101,15 @@ def pack_generated(clips: int) -> Spec:
 def training_specs(dataset: str, row: Mapping[str, Any], column: str) -> list[Spec]:
     """A small pretraining and, by its name, the four evaluations that wait for it."""
     clips = int(row["clips"])
-    epochs = max(3, min(20, round(_CLIP_PASSES / clips)))
+    epochs = max(3, min(40, round(_CLIP_PASSES / clips)))
     split: Spec = {} if "split" in (row.get("labels") or {}) else {"seeded": 0.8}
     base = {"dataset": dataset, "scale": "small"}
-    train = {"kind": "pretrain", "name": "cmac", "preset": "projected", "optim": {"epochs": epochs}, **base}
+    train: Spec = {"kind": "pretrain", "name": "cmac", "preset": "projected", "optim": {"epochs": epochs}, **base}
+    # In the few hundred steps of a demonstration, within-modal negatives only push a clip away from its own past
+    # keys; without them (Table 3, row 00) the training hears within a minute.
+    train["contrastive"] = {"wi_neg": False}
+    train["loss"] = {"ramp": {"by": "contrast", "start": 0.05, "end": 0.2}}
+    train["data"] = {"color_jitter": {"on": False}}
     if "split" in (row.get("labels") or {}):
         train["where"] = {"split": "train"}  # what is tested on has not been seen, with or without labels
     of = {**base, "checkpoint": {"job": "$cmac"}}

@@ -74,7 +74,7 @@ class Settings(BaseSettings):
         """Id of this home, made at the first call: marks of processes carry it (RULINGS 12)."""
         file = make_home(self) / "installation"
         if not file.exists():
-            draft = file.with_name(f"installation.{os.getpid()}")
+            draft = file.with_name(f"installation.{uuid.uuid4().hex}")  # threads of one process ask too
             draft.write_text(uuid.uuid4().hex)
             try:
                 os.link(draft, file)  # the first of several processes wins

@@ -14,6 +14,10 @@ from store import settings as settings_module
 from store.settings import Settings
 from store.tables import Table
 
+# One thread in every process, set before any test imports torch: ranks are compared with a single process, and both
+# must add up in the same order.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[tuple[Path, Engine]]:

@@ -148,7 +148,7 @@ def test_specs_whose_parts_do_not_go_together_are_refused() -> None:
     with pytest.raises(ValueError, match=r"moco\.K: 7 keys do not hold one batch of 8"):
         build_objective(small({}, moco={"K": 7}))
     with pytest.raises(ValueError, match=r"loss\.ramp\.by"):
-        build_objective(small({"contrastive": {"use": False}, "loss": {"ramp": {"by": "contrast"}}}))
+        build_objective(small(ROWS["by_contrast"] | {"contrastive": {"use": False}}))
 
 
 def test_bf16_autocast_trains_with_losses_in_full_precision() -> None:

@@ -165,7 +165,7 @@ def settings(job: Job) -> str:
 def table(title: str, result: Result) -> list[str]:
     """The rows of one evaluation."""
     simple = {json.dumps(v.labels): v for v in result.values if v.name == "simple_baseline_accuracy"}
-    shown = [v for v in result.values if v.name != "simple_baseline_accuracy" and not v.fold and "class" not in v.name]
+    shown = [v for v in result.values if not v.name.startswith("simple_baseline") and not v.fold and "class" not in v.name]
     lines = [_line(title, value, next(iter(simple.values()), None)) for value in shown]
     return lines or [f"| {title} | {result.state} | | | | | |"]
 

@@ -165,7 +165,8 @@ def settings(job: Job) -> str:
 def table(title: str, result: Result) -> list[str]:
     """The rows of one evaluation."""
     simple = {json.dumps(v.labels): v for v in result.values if v.name == "simple_baseline_accuracy"}
-    shown = [v for v in result.values if not v.name.startswith("simple_baseline") and not v.fold and "class" not in v.name]
+    hidden = ("simple_baseline", "class")
+    shown = [v for v in result.values if not v.fold and not any(word in v.name for word in hidden)]
     lines = [_line(title, value, next(iter(simple.values()), None)) for value in shown]
     return lines or [f"| {title} | {result.state} | | | | | |"]
 

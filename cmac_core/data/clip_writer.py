@@ -50,6 +50,8 @@ class ClipWriter:
 
     def _add_video(self, picture: Picture) -> VideoStream:
         options = {"preset": "veryfast", "crf": str(picture.crf), "bf": "0", "threads": "1", "flags": "+bitexact"}
+        # x264's lookahead gives other bytes now and then for the same frames.
+        options["x264-params"] = "rc-lookahead=0:sync-lookahead=0:mbtree=0:weightp=0"
         stream = self._container.add_stream("libx264", rate=picture.fps, options=options)
         stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, "yuv420p"
         context = stream.codec_context

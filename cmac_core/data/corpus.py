@@ -107,8 +107,9 @@ def write(sample: Sample, path: Path, fps: float) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rate = Fraction(fps).limit_denominator(1001)
     with av.open(str(path), "w", format="mp4", container_options={"fflags": "+bitexact"}) as container:
-        # Without bf 0 x264 gives other bytes now and then for the same frames.
+        # x264's lookahead, and B-frames most of all, give other bytes now and then for the same frames.
         options = {"preset": "veryfast", "crf": "16", "threads": "1", "bf": "0", "flags": "+bitexact"}
+        options["x264-params"] = "rc-lookahead=0:sync-lookahead=0:mbtree=0:weightp=0"
         video = container.add_stream("libx264", rate=rate, options=options)
         video.height, video.width = sample.frames.shape[1:3]
         video.pix_fmt = "yuv420p"

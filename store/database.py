@@ -15,6 +15,7 @@ from store.settings import settings
 
 T = TypeVar("T")
 
+SILENT_S = 5.0  # the least time a transaction may wait for its client
 TRIES = 3  # of a transaction that met a deadlock or a serialization error
 
 
@@ -32,13 +33,31 @@ def dsn() -> str:
 @cache
 def engine() -> Engine:
     """This process's engine, made at the first call. A supervisor uses one connection of its pool."""
+    return create(url())
+
+
+def create(address: str) -> Engine:
+    """An engine for this address of SQLAlchemy's form.
+
+    The server ends a transaction whose client says nothing more for as long as a supervisor is not yet suspect:
+    a process that is stopped, or a machine that is cut off, in the middle of one would keep its rows locked from
+    whoever wants to give it up for lost.
+    """
+    silent_ms = int(max(SILENT_S, settings().times.suspect) * 1000)
+    given = make_url(address).query.get("options", "")
+    options = f"{given} -c idle_in_transaction_session_timeout={silent_ms}".strip()
     return create_engine(
-        url(),
+        address,
         pool_pre_ping=True,
         pool_size=5,
         max_overflow=35,  # as many as an API has request threads
         pool_recycle=1800,
-        connect_args={"connect_timeout": 5, "application_name": "cmac-lab", "keepalives_idle": 30},
+        connect_args={
+            "connect_timeout": 5,
+            "application_name": "cmac-lab",
+            "keepalives_idle": 30,
+            "options": options,
+        },
     )
 
 

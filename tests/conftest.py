@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from store import database, embedded, keys, migrate
@@ -25,9 +25,7 @@ def cluster() -> Iterator[tuple[Path, Engine]]:
     with tempfile.TemporaryDirectory(prefix="cm-", dir="/tmp") as folder:
         settings = Settings(home=Path(folder), database_url=None)
         embedded.start_postgres(settings, durable=False)
-        engine = create_engine(
-            embedded.database_url(settings).replace("postgresql:", "postgresql+psycopg:", 1), pool_size=20
-        )
+        engine = database.create(embedded.database_url(settings).replace("postgresql:", "postgresql+psycopg:", 1))
         try:
             migrate.upgrade(engine)
             yield Path(folder), engine

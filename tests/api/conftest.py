@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 import uvicorn
-from sqlalchemy import Engine, create_engine, select
+from sqlalchemy import Engine, select
 from sqlalchemy.dialects.postgresql import insert
 
 from api.app import make_app
@@ -161,7 +161,7 @@ def house() -> Iterator[House]:
         own = Settings(home=Path(folder), database_url=None)
         embedded.start_postgres(own, durable=False)
         address = embedded.database_url(own).replace("postgresql:", "postgresql+psycopg:", 1)
-        engine = create_engine(address, pool_pre_ping=True, max_overflow=35)
+        engine = database.create(address)
         try:
             migrate.upgrade(engine)
             yield House(Path(folder), engine)

@@ -6,11 +6,13 @@ import uuid
 
 import psycopg
 import pytest
-from sqlalchemy import create_engine, select, text
+from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from store import code, database, notices
+from store import settings as settings_module
+from store.settings import Settings
 from store.tables import Job
 from tests.store.lab import Lab
 
@@ -54,7 +56,7 @@ def test_what_is_wrong_is_not_tried_again(open_lab: Lab) -> None:
 
 
 def test_nobody_at_the_address_is_away() -> None:
-    engine = create_engine("postgresql+psycopg://postgres@/postgres?host=/nowhere")
+    engine = database.create("postgresql+psycopg://postgres@/postgres?host=/nowhere")
     with pytest.raises(DBAPIError) as caught:
         engine.connect()
     assert database.is_away(caught.value)
@@ -62,6 +64,38 @@ def test_nobody_at_the_address_is_away() -> None:
         psycopg.connect("postgresql://postgres@/postgres?host=/nowhere")
     assert database.is_away(bare.value)
     assert not database.is_away(ValueError("x"))
+
+
+def test_who_falls_silent_in_a_transaction_keeps_no_rows(open_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A supervisor that is stopped there must not keep its attempt from being given up for lost."""
+    monkeypatch.setattr(database, "SILENT_S", 0.5)
+    monkeypatch.setenv("CMAC_LEASE", "0.1/0.4/0.8/1")
+    settings_module.settings.cache_clear()
+    job = open_lab.submit("retrieval").id
+    open_lab.session.commit()
+    take = select(Job.id).where(Job.id == job).with_for_update()
+    engine = database.create(database.url())
+    try:
+        with Session(engine) as silent:
+            silent.execute(take)
+            began = time.monotonic()
+            database.transact(lambda session: session.execute(take))
+            assert 0.3 < time.monotonic() - began < 10
+            with pytest.raises(DBAPIError) as caught:
+                silent.execute(take)
+            assert database.is_away(caught.value), "it comes back with the next connection"
+    finally:
+        engine.dispose()
+
+
+def test_options_of_the_address_stay(settings: Settings) -> None:
+    engine = database.create(f"{database.url()}&options=-c%20work_mem%3D5MB")
+    try:
+        with engine.connect() as connection:
+            assert connection.scalar(text("SHOW work_mem")) == "5MB"
+            assert connection.scalar(text("SHOW idle_in_transaction_session_timeout")) == "30s"
+    finally:
+        engine.dispose()
 
 
 def test_a_commit_wakes_who_listens_and_an_undone_one_does_not(open_lab: Lab) -> None:

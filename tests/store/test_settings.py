@@ -9,7 +9,8 @@ import pytest
 from store.settings import Settings
 
 
-def test_the_usual_lease_and_a_tenth_of_it() -> None:
+def test_the_usual_lease_and_a_tenth_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CMAC_LEASE", raising=False)
     assert Settings().times == (10, 30, 100, 120)
     assert Settings(lease="1/3/10/12").times.scaled(30) == 3
 

@@ -21,6 +21,7 @@ PRESETS: dict[str, dict[str, Overlay]] = {
 }
 
 SMALL_GEOMETRY: Overlay = {"frames": 8, "fps": 8.0, "crop": 64}
+SMALL_MODEL: Overlay = {"width": 8, "depth": 1, "bn_group": 16}
 
 SCALES: dict[str, dict[str, Overlay]] = {
     "paper": {},
@@ -34,7 +35,7 @@ SCALES: dict[str, dict[str, Overlay]] = {
     "small": {
         "pretrain": {
             "data": {"fps": 8.0, "frames": 8, "crop": 64, "short_side": [64, 80], "workers": 0},
-            "model": {"width": 8, "depth": 1, "bn_group": 16},
+            "model": SMALL_MODEL,
             "moco": {"K": 256, "m": 0.99},
             "optim": {"batch": 32, "epochs": 10, "lr": 0.03, "warmup_epochs": 0.5},
         },
@@ -59,7 +60,14 @@ def expand(body: object) -> object:
         # An unknown value is left for the field's own validation to name.
         overlay = dial.get(value, {}) if isinstance(value, str) else {}
         filled = merged(filled, overlay.get(kind, {}))
+    if scale == "small" and _is_random(body.get("checkpoint")):
+        filled = merged(filled, {"checkpoint": {"model": SMALL_MODEL}})
     return merged(filled, body)
+
+
+def _is_random(checkpoint: object) -> bool:
+    """Whether an evaluation's networks are to be initialised: their size is then the scale's, not a checkpoint's."""
+    return isinstance(checkpoint, dict) and "random_init" in checkpoint
 
 
 def merged(below: Overlay, above: Overlay) -> Overlay:

@@ -54,6 +54,19 @@ def test_small_is_the_papers_method_at_a_small_scale() -> None:
     assert short == long
 
 
+def test_a_random_network_has_the_size_of_its_scale() -> None:
+    small, wide, paper = (
+        JOB_SPEC.validate_python(MINIMAL["retrieval"] | changes)
+        for changes in (
+            {"scale": "small"},
+            {"scale": "small", "checkpoint": {"random_init": True, "model": {"width": 16}}},
+            {},
+        )
+    )
+    widths = [spec.checkpoint.model.width for spec in (small, wide, paper)]  # type: ignore[union-attr]
+    assert widths == [8, 16, 64]
+
+
 def test_the_ablation_scale_is_the_papers_ablation_setting() -> None:
     spec = JOB_SPEC.validate_python(MINIMAL["pretrain"] | {"scale": "ablation"})
     assert isinstance(spec, Pretrain)

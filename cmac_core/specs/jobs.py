@@ -48,7 +48,7 @@ class Job(Spec):
     @model_validator(mode="before")
     @classmethod
     def _expand_presets(cls, body: object) -> object:
-        return expand(body)
+        return expand(body, cls.model_fields["kind"].default)
 
 
 class FolderSource(Spec):

@@ -46,15 +46,14 @@ SCALES: dict[str, dict[str, Overlay]] = {
 }
 
 
-def expand(body: object) -> object:
-    """The body with the values of its dials filled in below what it says itself."""
+def expand(body: object, kind: str) -> object:
+    """The body of a job of this kind, with the values of its dials filled in below what it says itself."""
     if not isinstance(body, dict):
         return body
     preset, scale = body.get("preset", "paper"), body.get("scale", "paper")
     if preset == "small":
         preset, scale = "paper", "small"
         body = {**body, "preset": preset, "scale": scale}
-    kind = str(body.get("kind"))
     filled: Overlay = {}
     for dial, value in ((PRESETS, preset), (SCALES, scale)):
         # An unknown value is left for the field's own validation to name.

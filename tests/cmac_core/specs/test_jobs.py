@@ -54,6 +54,13 @@ def test_small_is_the_papers_method_at_a_small_scale() -> None:
     assert short == long
 
 
+def test_dials_count_however_a_spec_is_made() -> None:
+    """In Python nobody writes the kind: the class says it."""
+    made = Pretrain(dataset="x", preset="projected", scale="small")
+    assert made == JOB_SPEC.validate_python(MINIMAL["pretrain"] | {"preset": "projected", "scale": "small"})
+    assert (made.model.width, made.pcf.space) == (8, "projected")
+
+
 def test_a_random_network_has_the_size_of_its_scale() -> None:
     small, wide, paper = (
         JOB_SPEC.validate_python(MINIMAL["retrieval"] | changes)

@@ -35,14 +35,15 @@ class GroupedBatchNorm(nn.Module):
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
         assert len(x) <= self.group or len(x) % self.group == 0, f"{len(x)} clips are no multiple of {self.group}"
         means, variances, outputs = [], [], []
-        for clips in (x,) if len(x) <= self.group else x.split(self.group):
+        rows = _rows(x)
+        for clips in (rows,) if len(rows) <= self.group else rows.split(self.group):
             # With momentum 1 the library leaves the group's own statistics in these two.
             mean, variance = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
             outputs.append(F.batch_norm(clips, mean, variance, self.weight, self.bias, True, 1.0, self.eps))
             means.append(mean)
             variances.append(variance)
         self._track(torch.stack(means).mean(0), torch.stack(variances).mean(0))
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+        return (outputs[0] if len(outputs) == 1 else torch.cat(outputs)).view(x.shape)
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:
@@ -53,3 +54,12 @@ class GroupedBatchNorm(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{len(self.weight)}, group={self.group}"
+
+
+def _rows(x: Tensor) -> Tensor:
+    """(B, C, ...) as (B, C, 1, cells), a view, and its gradient too.
+
+    On a CPU torch takes the memory of a folded map with one cell in time for another layout than it is, and gives
+    gradients that are wrong, without a word (seen in 2.13). With the only 1 here its stride is never in doubt.
+    """
+    return x.flatten(2).unsqueeze(2) if x.dim() > 2 else x

@@ -23,6 +23,50 @@ def test_each_group_is_normalised_by_itself(layout: torch.memory_format) -> None
     torch.testing.assert_close(grouped.weight.grad, plain.weight.grad)
 
 
+def laid_out(layout: str, cells: tuple[int, int, int], seed: int) -> torch.Tensor:
+    """Random (8, 6, cells) in memory as a module or a loss may leave it."""
+    draw, (t, h, w) = torch.Generator().manual_seed(seed), cells
+    match layout:
+        case "as_it_is":
+            return torch.randn(8, 6, t, h, w, generator=draw)
+        case "channels_last":
+            return torch.randn(8, 6, t, h, w, generator=draw).contiguous(memory_format=torch.channels_last_3d)
+        case "folded":
+            return torch.randn(8 * t, 6, h, w, generator=draw).unflatten(0, (8, t)).transpose(1, 2)
+        case "folded_channels_last":
+            frames = torch.randn(8 * t, 6, h, w, generator=draw).contiguous(memory_format=torch.channels_last)
+            return frames.unflatten(0, (8, t)).transpose(1, 2)
+        case _:
+            return torch.randn(8, 6, 1, 1, 1, generator=draw).expand(8, 6, t, h, w)
+
+
+LAYOUTS = ("as_it_is", "channels_last", "folded", "folded_channels_last", "expanded")
+
+
+@pytest.mark.parametrize("cells", [(1, 4, 4), (2, 2, 2), (1, 1, 3), (1, 1, 1)])
+@pytest.mark.parametrize("group", [4, 8])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_gradients_are_right_in_whatever_layout_maps_and_gradients_come(
+    cells: tuple[int, int, int], group: int, layout: str
+) -> None:
+    """Written out in double precision. F.batch_norm itself is wrong for a folded map beside a plain gradient."""
+    for incoming in LAYOUTS:
+        x, weights = laid_out(layout, cells, 0), laid_out(incoming, cells, 1)
+        norm = GroupedBatchNorm(6, group)
+        x.requires_grad_()
+        norm(x).backward(weights)
+        exact = x.detach().double().contiguous().requires_grad_()
+        scale = torch.ones(6, 1, 1, 1, dtype=torch.float64, requires_grad=True)
+        parts = []
+        for clips in exact.split(group):
+            off = clips - clips.mean((0, 2, 3, 4), keepdim=True)
+            parts.append(off / (off.square().mean((0, 2, 3, 4), keepdim=True) + 1e-5).sqrt() * scale)
+        torch.cat(parts).backward(weights.double())
+        torch.testing.assert_close(x.grad, exact.grad.float(), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(norm.weight.grad, scale.grad.float().flatten(), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(norm.bias.grad, weights.sum((0, 2, 3, 4)), rtol=1e-3, atol=1e-4)
+
+
 def test_running_statistics_move_once_by_the_mean_over_groups() -> None:
     x = batch(8)
     norm = GroupedBatchNorm(3, group=4)

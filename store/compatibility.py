@@ -22,7 +22,7 @@ Reader = Pretrain | Retrieval | Probe | Attention  # kinds that read a dataset
 def find_parents(session: Session, resolved: "Resolved", principal: Principal, found: "Findings") -> None:
     """Jobs that this one waits for: those it names under queue.after."""
     for place, after in enumerate(resolved.spec.queue.after):
-        job = _lock_parent(session, after.job, principal)
+        job = lock_parent(session, after.job, principal)
         pointer = f"/queue/after/{place}/job"
         if job is None:
             found.add(UnknownReference, pointer, "there is no such job", str(after.job))
@@ -75,7 +75,7 @@ def check_batch(spec: Pretrain, ranks: int, found: "Findings") -> None:
     found.add(InvalidSpec, "/optim/batch", message, batch, f"legal: {', or '.join(ways)}")
 
 
-def _lock_parent(session: Session, job_id: UUID, principal: Principal) -> Job | None:
+def lock_parent(session: Session, job_id: UUID, principal: Principal) -> Job | None:
     """FOR SHARE: it cannot become final between this look and our commit, which its end would not see."""
     query = select(Job).where(Job.id == job_id).with_for_update(read=True).execution_options(populate_existing=True)
     job = session.scalar(query)
@@ -178,7 +178,7 @@ def _find_checkpoint(session: Session, resolved: "Resolved", principal: Principa
         resolved.checkpoint_id = checkpoint.id
         return job
     if isinstance(reference, JobCheckpoint):
-        job = _lock_parent(session, reference.job, principal)
+        job = lock_parent(session, reference.job, principal)
         if job is None:
             found.add(UnknownReference, "/checkpoint/job", "there is no such job", str(reference.job))
         elif job.kind != "pretrain":

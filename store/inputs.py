@@ -6,8 +6,8 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from cmac_core.specs.references import CHECKPOINT, DATASET, OUTPUT, RESUME, SOURCE
-from store import roots
+from cmac_core.specs.references import CHECKPOINT, DATASET, OUTPUT, PACKED, RESUME, SOURCE
+from store import roots, shards
 from store.settings import settings
 from store.states import CheckpointState
 from store.tables import Checkpoint, Dataset, Job
@@ -37,7 +37,9 @@ def resolve(session: Session, job: Job) -> Inputs:
         else:
             kept[CHECKPOINT] = _file(checkpoint)
     if job.kind == "pack":
-        kept[OUTPUT] = {"path": str(settings().datasets_dir / str(job.id)), "sha256": None}
+        kept[OUTPUT] = _packed(job.id)
+        for number, before in enumerate(_packed_before(session, job)):
+            kept[f"{PACKED}{number}"] = _packed(before)
         source = job.spec["source"]
         if "root" in source:
             try:
@@ -49,6 +51,21 @@ def resolve(session: Session, job: Job) -> Inputs:
         kept[RESUME] = _file(resume)
     files = {key: {"path": file["path"], "sha256": file["sha256"]} for key, file in kept.items()}
     return Inputs(files, kept, resume.id if resume else None, resume.step if resume else None, problem)
+
+
+def _packed(job_id: UUID) -> File:
+    return {"path": str(settings().datasets_dir / str(job_id)), "sha256": None}
+
+
+def _packed_before(session: Session, job: Job) -> list[UUID]:
+    """Packs whose clips this one takes over: the shards it merges, then those that it is a retry of."""
+    found = [shards.newest(session, UUID(shard["job"])) for shard in job.spec.get("merge", ())]
+    before = job.retry_of
+    while before is not None:
+        if (settings().datasets_dir / str(before)).is_dir():
+            found.append(before)
+        before = session.get_one(Job, before).retry_of
+    return found
 
 
 def _checkpoint(session: Session, job: Job) -> Checkpoint | None:

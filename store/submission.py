@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from cmac_core.specs import JOB_SPEC, JobSpec, Pack, Pretrain
 from cmac_core.specs.problems import FieldProblem
-from store import capacity, compatibility, roots
+from store import capacity, compatibility, roots, shards
 from store.capacity import Capacity
 from store.errors import (
     Forbidden,
@@ -82,6 +82,7 @@ def resolve(session: Session, spec: JobSpec, principal: Principal) -> Resolved:
     compatibility.find_parents(session, resolved, principal, found)
     if isinstance(spec, Pack):
         _check_source(session, spec, found)
+        shards.check(session, resolved, principal, found)
     else:
         compatibility.check_references(session, resolved, principal, found)
     _give_resources(capacity.known(session), resolved, found)

@@ -2,15 +2,17 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, get_args
 
 import typer
 
 from client import tables
 from client.api import Client
-from client.commands.jobs import finish
+from client.commands.jobs import finish, submit_all
 from client.errors import AlreadyExists, BadInput
+from client.specfiles import Spec
 from client.terminal import JsonFlag, QuietFlag, UrlOption, answer, notes
+from cmac_core.specs import Layout
 
 dataset = typer.Typer(help="Packed datasets: make, list, look at.", no_args_is_help=True)
 root = typer.Typer(help="Named folders from which datasets are packed.", no_args_is_help=True)
@@ -22,12 +24,25 @@ DatasetArgument = Annotated[str, typer.Argument(metavar="DATASET", help="NAME, N
 def add(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of media on the service's machine.")],
     name: Annotated[str | None, typer.Option(help="Name of the dataset; default: the folder's.")] = None,
-    media: Annotated[str, typer.Option(help="video, or audio for sound files.")] = "video",
+    layout: Annotated[
+        str | None,
+        typer.Option(help=f"A set as it is distributed, with its own lists: {', '.join(get_args(Layout))}."),
+    ] = None,
+    annotations: Annotated[
+        str | None, typer.Option(help="Where below DIR the layout's lists lie, if several do.")
+    ] = None,
+    media: Annotated[
+        str | None, typer.Option(help="video, or audio for sound files (default: the layout's, else video).")
+    ] = None,
     table: Annotated[str | None, typer.Option(help="CSV of labels below DIR (default: labels.csv if there).")] = None,
     file_column: Annotated[str, typer.Option(help="Column of that table which names the file.")] = "video",
     file_folder: Annotated[str, typer.Option(help="Folder of the named files, relative to DIR.")] = "",
     by_stem: Annotated[bool, typer.Option("--by-stem", help="Match file names without their ending.")] = False,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Listed files may be absent.")] = False,
+    shards: Annotated[int, typer.Option(min=1, max=1000, help="Pack in so many jobs and merge them, in parallel.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Decoding processes of each job (0: one per core).")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the packing to its end.")] = False,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
@@ -37,20 +52,35 @@ def add(
     source = folder.expanduser().resolve()
     if not source.is_dir():
         raise BadInput(f"{folder}: no such folder")
-    spec: dict[str, Any] = {"kind": "pack", "dataset": slug(name or source.name), "media": media}
+    spec: Spec = {"kind": "pack", "dataset": slug(name or source.name)}
+    given = {"layout": layout, "annotations": annotations, "media": media, "workers": workers}
+    spec |= {key: value for key, value in given.items() if value is not None}
     if table is not None:
         spec["table"] = {"path": table, "file": file_column, "folder": file_folder, "by_stem": by_stem}
     if allow_missing:
         spec["allow_missing"] = True
     with Client(url) as lab:
         spec["source"] = {"root": root_of(lab, source), "path": "."}
-        job = lab.submit({"name": f"pack {spec['dataset']}", **spec})
+        jobs = submit_all(lab, sharded({"name": f"pack {spec['dataset']}", **spec}, shards))
         if wait:
-            finish([job], as_json=json, quiet=quiet)
+            finish(jobs, as_json=json, quiet=quiet)
             return
-    answer(job.row, lambda: tables.jobs_table([job.row]), as_json=json, ids=[job.id] if quiet else None)
+    rows = [job.row for job in jobs]
+    told = rows if shards > 1 else rows[0]
+    answer(told, lambda: tables.jobs_table(rows), as_json=json, ids=[job.id for job in jobs] if quiet else None)
     if not (json or quiet):
-        notes().print(f"Follow: cmac wait {job.id[:8]}", style="dim")
+        notes().print(f"Follow: cmac wait {' '.join(job.id[:8] for job in jobs)}", style="dim")
+
+
+def sharded(spec: Spec, shards: int) -> list[Spec]:
+    """A pack as so many jobs of a shard each, and the one that merges them; a single shard is the pack itself."""
+    if shards == 1:
+        return [spec]
+    parts = [
+        {**spec, "name": f"{spec['name']}, shard {index + 1} of {shards}", "shard": {"index": index, "of": shards}}
+        for index in range(shards)
+    ]
+    return [*parts, {**spec, "merge": [{"job": f"${part['name']}"} for part in parts]}]
 
 
 def slug(text: str) -> str:

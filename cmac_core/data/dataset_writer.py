@@ -43,11 +43,16 @@ def write_dataset(
     output: Path, clips: list[Clip], quarantined: list[Quarantined], truths: list[Truth], summary: Summary
 ) -> None:
     """Everything but the clips themselves. The summary comes last: with it the folder is a dataset."""
-    replace_file(output / QUARANTINE, _lines(quarantined))
+    write_quarantine(output, quarantined)
     if truths:
         replace_file(output / TRUTH, _lines(truths))
     replace_file(output / MANIFEST, _lines(clips))
     replace_file(output / SUMMARY, summary.model_dump_json(indent=2).encode() + b"\n")
+
+
+def write_quarantine(output: Path, quarantined: list[Quarantined]) -> None:
+    """The list of files that were not packed."""
+    replace_file(output / QUARANTINE, _lines(quarantined))
 
 
 def replace_file(path: Path, data: bytes) -> None:

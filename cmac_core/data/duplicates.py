@@ -1,13 +1,17 @@
 """Find files of equal bytes in a listing, before any of them is decoded."""
 
 from collections import defaultdict
+from collections.abc import Container
 
 from cmac_core.data.manifest import sha256_of
 from cmac_core.data.sources import Item
 
 
-def duplicates_of(items: list[Item]) -> dict[str, str]:
-    """For each item that is a copy, the source of the first one (by id) with the same bytes, by the copy's id."""
+def duplicates_of(items: list[Item], among: Container[str]) -> dict[str, str]:
+    """For each item that is a copy, the source of the first one (by id) with the same bytes, by the copy's id.
+
+    Files are read only where they may equal one whose id is `among` those that matter.
+    """
     by_size: dict[int, list[Item]] = defaultdict(list)
     for item in items:
         if item.path is not None and item.path.is_file():
@@ -16,7 +20,8 @@ def duplicates_of(items: list[Item]) -> dict[str, str]:
     for alike in by_size.values():
         first_with: dict[str, Item] = {}
         # Only files of one size can be equal, so most are never read here.
-        for item in sorted(alike, key=lambda item: item.id) if len(alike) > 1 else ():
+        matter = len(alike) > 1 and any(item.id in among for item in alike)
+        for item in sorted(alike, key=lambda item: item.id) if matter else ():
             assert item.path is not None
             try:
                 first = first_with.setdefault(sha256_of(item.path), item)

@@ -30,19 +30,11 @@ class Journal:
     """The entries by id, the last one of each; new ones are appended at once. One writer at a time."""
 
     def __init__(self, output: Path) -> None:
-        self._output = output
-        self.entries: dict[str, Entry] = {}
-        file = output / JOURNAL
-        data = file.read_bytes() if file.exists() else b""
-        whole = data.rfind(b"\n") + 1  # a kill may leave half a line
-        for line in data[:whole].splitlines():
-            try:
-                entry = Entry.model_validate_json(line)
-            except ValidationError:
-                continue  # written by another version, or damaged: that file is packed again
-            self.entries[entry.id] = entry
-        self._file = file.open("ab", buffering=0)
-        if whole < len(data):
+        self.output = output
+        data = _read(output)
+        self.entries = _entries(data)
+        self._file = (output / JOURNAL).open("ab", buffering=0)
+        if (whole := data.rfind(b"\n") + 1) < len(data):
             self._file.truncate(whole)
 
     def __enter__(self) -> Self:
@@ -67,9 +59,32 @@ class Journal:
 
     def _whole(self, clip: Clip) -> bool:
         try:
-            return (self._output / clip.path).stat().st_size == clip.bytes
+            return (self.output / clip.path).stat().st_size == clip.bytes
         except FileNotFoundError:
             return False
+
+
+def read_journal(output: Path) -> dict[str, Entry]:
+    """The entries of another pack's output by id; none when it has no journal. Changes nothing."""
+    return _entries(_read(output))
+
+
+def _read(output: Path) -> bytes:
+    try:
+        return (output / JOURNAL).read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _entries(data: bytes) -> dict[str, Entry]:
+    entries = {}
+    for line in data[: data.rfind(b"\n") + 1].splitlines():  # a kill may leave half a line
+        try:
+            entry = Entry.model_validate_json(line)
+        except ValidationError:
+            continue  # written by another version, or damaged: that file is packed again
+        entries[entry.id] = entry
+    return entries
 
 
 def fingerprint(path: Path | None, form: Form, origin: str = "") -> str:

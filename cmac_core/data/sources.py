@@ -38,7 +38,15 @@ def list_items(root: Path, table: LabelTable | None, allow_missing: bool) -> lis
     """
     if table is None and (root / DEFAULT_TABLE).is_file():
         table = LabelTable(path=DEFAULT_TABLE, file=_file_column(root / DEFAULT_TABLE))
-    found = _in_folder(root) if table is None else _in_table(root, table, allow_missing)
+    return _items(_in_folder(root) if table is None else _in_table(root, table, allow_missing))
+
+
+def items_in_folder(root: Path) -> list[Item]:
+    """Every media file below `root`, sorted by id; its class is its folder. Raises ValueError: there is none."""
+    return _items(_in_folder(root))
+
+
+def _items(found: list[_Found]) -> list[Item]:
     items = [Item(name, one.source, one.path, one.labels) for name, one in zip(_ids(found), found, strict=True)]
     return sorted(items, key=lambda item: item.id)
 

@@ -14,6 +14,7 @@ from cmac_core.specs.jobs import (
     Probe,
     Retrieval,
 )
+from cmac_core.specs.packing import Layout, Shard
 from cmac_core.specs.placement import Queue, Resources
 from cmac_core.specs.references import JobCheckpoint, RandomInit, StoredCheckpoint
 from cmac_core.specs.splits import Split
@@ -29,6 +30,7 @@ __all__ = [
     "JobCheckpoint",
     "JobSpec",
     "LabelTable",
+    "Layout",
     "Pack",
     "Pretrain",
     "Probe",
@@ -36,6 +38,7 @@ __all__ = [
     "RandomInit",
     "Resources",
     "Retrieval",
+    "Shard",
     "SoundingObjects",
     "Split",
     "StoredCheckpoint",

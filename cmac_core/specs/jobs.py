@@ -25,6 +25,7 @@ from cmac_core.specs.method import (
     Model,
     Optimization,
 )
+from cmac_core.specs.packing import SOUND_ALONE, WITHOUT_LISTS, Layout, PackedShard, Shard
 from cmac_core.specs.placement import Queue, Resources
 from cmac_core.specs.presets import expand
 from cmac_core.specs.references import CheckpointReference, DatasetName, RelativePath, Slug
@@ -84,7 +85,13 @@ class Pack(Job):
     kind: Literal["pack"] = "pack"
     dataset: Slug = Field(description="Name of the dataset to make; the service gives the version.")
     source: Source
-    media: Literal["video", "audio"] = "video"
+    layout: Layout | None = Field(
+        None, description="A public set as it is distributed: its own lists are read and counted, labels are theirs."
+    )
+    annotations: RelativePath | None = Field(
+        None, description="Folder of the layout's lists below the source; without it they are looked for everywhere."
+    )
+    media: Literal["video", "audio"] = Field("video", description="Sets that are sound alone make it audio.")
     table: LabelTable | None = Field(
         None, description="Without one: labels.csv at the source if there is one, else class per folder."
     )
@@ -94,6 +101,35 @@ class Pack(Job):
     crf: Annotated[int, Field(ge=0, le=51)] = 20
     max_seconds: PositiveFloat = Field(3600.0, description="Longer files are quarantined.")
     workers: NonNegativeInt = Field(0, description="Decoding processes; 0 is one per core.")
+    shard: Shard | None = Field(None, description="Pack this share alone; a merge makes the dataset.")
+    merge: tuple[PackedShard, ...] = Field((), max_length=1000, description="All shards of this spec, packed before.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sound_alone(cls, body: object) -> object:
+        if isinstance(body, dict) and body.get("layout") in SOUND_ALONE:
+            return {"media": "audio", **body}
+        return body
+
+    @model_validator(mode="after")
+    def _reads_one_way(self) -> Self:
+        if self.layout in SOUND_ALONE and self.media != "audio":
+            raise ValueError(f"media: {self.layout} is sound alone; set it to audio, or leave it out")
+        if self.layout is not None and isinstance(self.source, SoundingObjects):
+            raise ValueError("layout: a generated corpus has its own; leave it out")
+        if self.layout not in (None, "table") and self.table is not None:
+            raise ValueError(f"table: layout {self.layout} knows its labels; leave table out, or set layout to table")
+        if self.annotations is not None and (self.layout is None or self.layout in WITHOUT_LISTS):
+            raise ValueError("annotations: goes with a layout that has lists: ucf101, hmdb51, kinetics400, ...")
+        return self
+
+    @model_validator(mode="after")
+    def _shard_or_merge(self) -> Self:
+        if self.shard is not None and self.merge:
+            raise ValueError("merge: a shard merges nothing; give shard or merge")
+        if (self.shard is not None or self.merge) and isinstance(self.source, SoundingObjects):
+            raise ValueError("shard: a generated corpus is packed by one job")
+        return self
 
 
 class Pretrain(Job):

@@ -23,6 +23,7 @@ DATASET = "dataset"  # folder of the packed dataset that the spec names; sha256 
 CHECKPOINT = "checkpoint"  # state.pt of the checkpoint that an evaluation names
 SOURCE = "source"  # folder that a pack reads; no hash
 OUTPUT = "output"  # folder that a pack writes; kept over attempts, so that it resumes; no hash
+PACKED = "packed."  # and a number: folder that an earlier pack wrote, from which one takes over clips; no hash
 RESUME = "resume"  # state.pt from which this attempt goes on
 
 

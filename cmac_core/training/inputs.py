@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from cmac_core.data.manifest import MANIFEST, sha256_of
 from cmac_core.specs import Attention, JobSpec, Pack, Pretrain, Probe, RandomInit, Retrieval, SoundingObjects
-from cmac_core.specs.references import CHECKPOINT, DATASET, OUTPUT, SOURCE
+from cmac_core.specs.references import CHECKPOINT, DATASET, OUTPUT, PACKED, SOURCE
 from cmac_core.training.errors import UserError
 
 INPUTS_FILE = "inputs.json"
@@ -44,7 +44,8 @@ def needed(spec: JobSpec) -> tuple[str, ...]:
     """The keys without which a job of this spec cannot start."""
     match spec:
         case Pack():
-            return (OUTPUT,) if isinstance(spec.source, SoundingObjects) else (SOURCE, OUTPUT)
+            source = () if isinstance(spec.source, SoundingObjects) else (SOURCE,)
+            return (*source, OUTPUT, *(f"{PACKED}{number}" for number in range(len(spec.merge))))
         case Pretrain():
             return (DATASET,)
         case Retrieval() | Probe() | Attention():

@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from cmac_core.data.manifest import MANIFEST
-from cmac_core.specs.references import CHECKPOINT, DATASET, OUTPUT, RESUME, SOURCE
+from cmac_core.specs.references import CHECKPOINT, DATASET, OUTPUT, PACKED, RESUME, SOURCE
 from store import checkpoints
 from store.attempts import Work
 from store.ends import Reason
@@ -72,7 +72,7 @@ def check_inputs(work: Work) -> Inputs:
         elif key == OUTPUT:
             path.mkdir(parents=True, exist_ok=True)
             inputs[key] = entry
-        elif (wrong := _CHECKS[key](path, entry["sha256"])) is not None:
+        elif (wrong := _check(key)(path, entry["sha256"])) is not None:
             raise Refused(Reason.data_error, f"{key}: {wrong}")
         else:
             inputs[key] = entry
@@ -123,6 +123,10 @@ def _wrong_file(path: Path, sha256: str | None) -> str | None:
 
 def _wrong_dataset(path: Path, sha256: str | None) -> str | None:
     return _wrong_file(path / MANIFEST, sha256)
+
+
+def _check(key: str) -> Callable[[Path, str | None], str | None]:
+    return _wrong_folder if key.startswith(PACKED) else _CHECKS[key]
 
 
 def _wrong_folder(path: Path, sha256: str | None) -> str | None:

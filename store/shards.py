@@ -17,7 +17,19 @@ if TYPE_CHECKING:
     from store.submission import Findings, Resolved
 
 # What may differ between a shard and its merge: who asks, when, and how fast.
-FREE = {"name", "preset", "scale", "seed", "resources", "queue", "workers", "shard", "merge"}
+FREE = {
+    "name",
+    "dataset",
+    "preset",
+    "scale",
+    "seed",
+    "resources",
+    "queue",
+    "workers",
+    "allow_missing",
+    "shard",
+    "merge",
+}
 
 
 def newest(session: Session, job_id: UUID) -> UUID:

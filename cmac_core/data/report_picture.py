@@ -24,7 +24,7 @@ def draw_report(path: Path, title: str, counts: Mapping[str, int], spreads: Mapp
     histograms = {name: spreads["histograms"][name] for name in PANELS if name in spreads["histograms"]}
     column = class_column(dict(spreads))
     total = len(histograms) + 1 + (column is not None)
-    columns = min(3, total)
+    columns = 2 if total in (2, 4) else min(3, total)
     rows = -(-total // columns)
     figure = blank(4.2 * columns, 0.6 + 3.0 * rows)
     figure.suptitle(title, color=INK, fontsize=12, fontweight="bold")

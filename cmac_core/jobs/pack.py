@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,7 +59,7 @@ def run(spec: Pack, run: Run) -> None:
         with Journal(output) as journal:
             marks = [fingerprint(item.path, form, material.origin) for item in material.items]
             folders = _take_over(material, marks, journal, run)
-            tasks = list(_tasks(material, marks, form, journal))
+            tasks = list(_tasks(material, marks, form, journal, _teller(run, "find copies")))
             if tasks and spec.merge:
                 run.warn("not_in_shards", f"{len(tasks)} files are in no shard as they are now; the merge packs them")
             pace = _pack_all(tasks, len(material.items), spec.workers, journal, run)
@@ -119,22 +119,30 @@ def _generated(spec: SoundingObjects, workers: int, run: Run) -> Material:
 def _take_over(material: Material, marks: Sequence[str], journal: Journal, run: Run) -> list[Path]:
     """Settle what earlier packs have packed; their folders. Raises Left between two files."""
     folders = [run.input(key) for key in run.inputs if key.startswith(PACKED)]
-
-    def told(done: int, of: int) -> None:
-        run.leave_if_asked()
-        run.progress("take over", done, of, "files")
-
     if folders:
-        take_over(material.items, marks, folders, journal, journal.output / f"{PARTIAL}-link", told)
+        partial = journal.output / f"{PARTIAL}-link"
+        take_over(material.items, marks, folders, journal, partial, _teller(run, "take over"))
     return folders
 
 
-def _tasks(material: Material, marks: Sequence[str], form: Form, journal: Journal) -> Iterator[PackTask]:
+def _teller(run: Run, phase: str, unit: str = "files") -> Callable[[int, int], None]:
+    """Tells how far a phase is. Raises Left when the run was asked to leave."""
+
+    def told(done: int, of: int) -> None:
+        run.leave_if_asked()
+        run.progress(phase, done, of, unit)
+
+    return told
+
+
+def _tasks(
+    material: Material, marks: Sequence[str], form: Form, journal: Journal, told: Callable[[int, int], None]
+) -> Iterator[PackTask]:
     """A task for each item that is not settled and needs work."""
     settled = {item.id: journal.done(item.id, mark) for item, mark in zip(material.items, marks, strict=True)}
     # A copy is one only while its original is there, so it is looked at anew each time.
     unsure = {id for id, entry in settled.items() if entry is None or _is_copy(entry)}
-    twins = {} if material.origin else duplicates_of(material.listed, among=unsure)
+    twins = {} if material.origin else duplicates_of(material.listed, unsure, told)
     for number, (item, mark) in enumerate(zip(material.items, marks, strict=True)):
         rejected = _rejected_unseen(item, twins)
         if rejected is not None:
@@ -233,12 +241,7 @@ def _mel(output: Path, clips: list[Clip], summary: Summary, seed: int, run: Run)
         before = None
     if before is not None and before.manifest_sha256 == summary.manifest_sha256 and before.mel_mean is not None:
         return {"mel_mean": before.mel_mean, "mel_std": before.mel_std}
-
-    def told(done: int, of: int) -> None:
-        run.leave_if_asked()
-        run.progress("log-mel", done, of, "clips")
-
-    found = mel_statistics(output, clips, seed, told)
+    found = mel_statistics(output, clips, seed, _teller(run, "log-mel", "clips"))
     return {} if found is None else {"mel_mean": round(found[0], 6), "mel_std": round(found[1], 6)}
 
 

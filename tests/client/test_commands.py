@@ -151,6 +151,27 @@ def test_datasets_and_roots(cmac: Cmac, tmp_path: Path) -> None:
     assert cmac("dataset", "add", str(tmp_path / "nowhere")).code == 2
 
 
+def test_a_public_set_is_packed_by_its_layout(cmac: Cmac, tmp_path: Path) -> None:
+    row = json.loads(cmac("dataset", "add", str(tmp_path), "--name", "esc", "--layout", "esc50", "--json").out)
+    assert (row["spec"]["layout"], row["spec"]["media"]) == ("esc50", "audio")
+    said = cmac("dataset", "add", str(tmp_path), "--name", "ucf", "--layout", "ucf-101")
+    assert said.code == 2
+    assert "/layout" in said.err
+    assert "'ucf101'" in said.err
+
+
+def test_shards_and_their_merge_are_submitted_in_one_go(cmac: Cmac, tmp_path: Path) -> None:
+    media = ("dataset", "add", str(tmp_path), "--name", "big", "--layout", "kinetics400")
+    rows = json.loads(cmac(*media, "--shards", "3", "--workers", "2", "--json").out)
+    assert [row["spec"]["shard"] for row in rows] == [*({"index": i, "of": 3} for i in range(3)), None]
+    assert [row["name"] for row in rows][1::2] == ["pack big, shard 2 of 3", "pack big"]
+    assert [row["state"] for row in rows] == ["queued"] * 3 + ["blocked"]
+    assert [one["job"] for one in rows[3]["spec"]["merge"]] == [row["id"] for row in rows[:3]]
+    assert {row["spec"]["workers"] for row in rows} == {2}
+    assert len(cmac(*media, "--shards", "2", "--quiet").out.split()) == 3
+    assert cmac(*media, "--shards", "0").code == 2
+
+
 def test_the_lab_shows_its_machines_queue_and_checkpoints(cmac: Cmac) -> None:
     assert "64 cpu" in cmac("nodes").out
     assert cmac("queue").code == 0

@@ -1,12 +1,13 @@
 """Layouts without lists of their own, and specs that do not go with a layout."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
 
-from cmac_core.specs import JOB_SPEC
+from cmac_core.data.layouts.listing import SETS
+from cmac_core.specs import JOB_SPEC, Layout
 from tests.cmac_core.data.layouts.trees import listed, touch
 
 
@@ -38,6 +39,10 @@ def test_a_table_is_asked_for_by_name(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("filename,label,fold\na.mp4,dog,3\n")
     (item,) = listed(tmp_path, "table", table={"path": "rows.csv", "file": "filename"})
     assert item.labels == {"label": "dog", "fold": "3"}
+
+
+def test_every_layout_can_be_read() -> None:
+    assert set(get_args(Layout)) == {*SETS, "folder", "table"}
 
 
 def pack(**fields: Any) -> Any:

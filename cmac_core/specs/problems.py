@@ -1,6 +1,7 @@
 """What is wrong with a spec, in a user's words: a pointer to the field, what was expected, and a guess."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple, get_args
 
@@ -37,7 +38,10 @@ def _problem(item: Any) -> FieldProblem:
     if item["type"] == "extra_forbidden":
         return FieldProblem(pointer, "no such field", item["input"], _nearest(str(path[-1]), _siblings(loc)))
     message = item["msg"].removeprefix("Value error, ")
-    return FieldProblem(pointer, message[0].lower() + message[1:], item["input"])
+    hint = None
+    if item["type"] == "literal_error" and item["input"]:
+        hint = _nearest(str(item["input"]), re.findall(r"'([^']*)'", item["ctx"]["expected"]))
+    return FieldProblem(pointer, message[0].lower() + message[1:], item["input"], hint)
 
 
 def _is_form(part: object) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from cmac_core.data.manifest import (
     read_truth,
     sha256_of,
 )
-from cmac_core.events import Artifact, DatasetMade, Ended, Progress, Warned, read
+from cmac_core.events import Artifact, DatasetMade, Ended, Progress, Result, Warned, read
 from cmac_core.jobs import pack
 from cmac_core.specs import JOB_SPEC, Pack
 from cmac_core.training.errors import DataError, DiskFull, UserError
@@ -243,6 +244,35 @@ def test_esc_50_in_its_own_layout(tmp_path: Path) -> None:
     assert (summary.clips, summary.quarantined, summary.media) == (3, 1, "audio")
     assert set(summary.labels) == {"fold", "target", "category", "esc10", "src_file", "take"}
     assert list(quarantine(tmp_path / "output").values()) == ["missing_file"]
+
+
+@needs_shared
+def test_a_public_set_is_packed_with_its_own_labels_and_reported(tmp_path: Path) -> None:
+    root = tmp_path / "hmdb"
+    shutil.copytree(
+        SHARED / "annotations" / "testTrainMulti_7030_splits", root / "lists", copy_function=shutil.copyfile
+    )
+    shutil.copytree(SHARED / "files" / "hmdb51", root / "videos", copy_function=shutil.copyfile)
+    with pytest.raises(UserError, match="6764 of the 6766 listed files are not below"):
+        packed(spec_of(layout="hmdb51"), tmp_path, root)
+    folder, output = packed(spec_of(layout="hmdb51", allow_missing=True), tmp_path, root), tmp_path / "output"
+    assert [(clip.id, clip.labels) for clip in open_dataset(output).clips] == [
+        ("wave/SchoolRulesHowTheyHelpUs_wave_f_nm_np1_ba_med_0",
+         {"class": "wave", "split1": "unused", "split2": "unused", "split3": "train"}),
+        ("wave/TrumanShow_wave_f_nm_np1_fr_med_26",
+         {"class": "wave", "split1": "test", "split2": "train", "split3": "train"}),
+    ]  # fmt: skip
+    report = json.loads((folder / "artifacts" / "pack-report.json").read_text())
+    assert report["files"] == {
+        "listed": 6766, "packed": 2, "without_sound": 2, "silent": 0, "left_out": 6764, "broken": 0,
+        "missing_file": 6764,
+    }  # fmt: skip
+    assert report["summary"]["labels"] == {"class": 1, "split1": 2, "split2": 2, "split3": 1}
+    events, _ = read(folder)
+    (result,) = [event for event in events if isinstance(event, Result)]
+    assert {value.name: (value.value, value.unit, value.n) for value in result.values}["missing_file"] == (
+        6764, "files", 6766,
+    )  # fmt: skip
 
 
 def test_a_source_without_media_is_the_users_error(tmp_path: Path) -> None:

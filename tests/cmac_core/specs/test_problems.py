@@ -34,6 +34,12 @@ def test_an_unknown_field_comes_with_a_guess(body: Any, pointer: str, guess: str
     assert (problem.pointer, problem.message, problem.hint) == (pointer, "no such field", f"did you mean {guess}?")
 
 
+def test_a_word_that_is_none_of_those_allowed_comes_with_a_guess() -> None:
+    problem = only({"kind": "pack", "dataset": "x", "source": {}, "layout": "hmbd51"})
+    assert (problem.pointer, problem.hint) == ("/layout", "did you mean hmdb51?")
+    assert only({"kind": "pack", "dataset": "x", "source": {}, "layout": ""}).hint is None
+
+
 def test_an_unknown_kind_comes_with_the_kinds_and_a_guess() -> None:
     problem = only({"kind": "pretrian"})
     assert problem.pointer == "/kind"

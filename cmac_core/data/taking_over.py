@@ -20,9 +20,9 @@ def take_over(
 ) -> None:
     """Settle every item that one of the folders has packed from the same file in the same form.
 
-    A clip is linked, or copied where its disk is another one. What is settled already stays; what the folders do
-    not have, or have lost since, is left open. `told(done, of)` is called for each item, and may raise to stop.
-    Raises NoRoom.
+    A clip is linked, or copied where its disk is another one. What is settled already stays. What the folders do not
+    have is left open, and so is a clip that is no longer whole, since the journal looks at its size.
+    `told(done, of)` is called for each item, and may raise to stop. Raises NoRoom.
     """
     journals = [(folder, read_journal(folder)) for folder in folders]
     for done, (item, mark) in enumerate(zip(items, fingerprints, strict=True), 1):
@@ -35,12 +35,8 @@ def take_over(
 
 
 def _taken(entry: Entry, folder: Path, journal: Journal, partial: Path) -> bool:
-    if entry.quarantined is not None and entry.quarantined.reason == "duplicate":
-        return False  # of what, is for those to say who see all files as they are now
     if entry.clip is not None:
         try:
-            if (folder / entry.clip.path).stat().st_size != entry.clip.bytes:
-                return False
             _place(folder / entry.clip.path, journal.output / entry.clip.path, partial)
         except FileNotFoundError:
             return False

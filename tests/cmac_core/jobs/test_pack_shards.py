@@ -32,7 +32,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shards")
     for i, name in enumerate(NAMES):
         write_media(folder / "source" / f"{name}.mkv", numbered(6 + i), sound=ramp(RATE // 2) if i else None, fps=10)
-    (folder / "source" / "dog" / "copy.mkv").write_bytes((folder / "source" / "cat" / "1.mkv").read_bytes())
+    (folder / "source" / "dog" / "twin.mkv").write_bytes((folder / "source" / "cat" / "1.mkv").read_bytes())
     (folder / "source" / "dog" / "broken.mp4").write_text("no video\n" * 50)
     for index in range(OF):
         do(folder, f"part-{index}", folder / "source", shard={"index": index, "of": OF})
@@ -114,7 +114,7 @@ def test_a_shard_packs_its_share_and_makes_no_dataset(once: Path) -> None:
 
 def test_a_share_does_not_depend_on_other_files() -> None:
     # Written out: shards that are packed rely on these numbers.
-    assert [shard_of(name, 8) for name in ("cat/0", "cat/1", "dog/copy", "a b/ç")] == [5, 6, 1, 3]
+    assert [shard_of(name, 8) for name in ("cat/0", "cat/1", "dog/twin", "a b/ç")] == [5, 6, 2, 3]
     found = [shard_of(f"class/{i}", 8) for i in range(4000)]
     assert all(400 < found.count(index) < 600 for index in range(8))
 
@@ -163,18 +163,30 @@ def test_on_another_disk_clips_are_copied(tmp_path: Path, source: Path, monkeypa
         assert place.read_bytes() == (tmp_path / "merged" / clip.path).read_bytes()
 
 
-def test_what_changed_or_was_lost_since_is_packed_by_the_merge(tmp_path: Path, source: Path) -> None:
+def test_what_changed_or_was_lost_since_is_packed_by_the_merge(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_media(source / "cat" / "2.mkv", numbered(30), fps=10)
     write_media(source / "cat" / "new.mkv", numbered(9), fps=10)
     next(tmp_path.glob("part-*/clips/dog/3.mkv")).unlink()
+    with next(tmp_path.glob("part-*/clips/dog/2.mkv")).open("ab") as torn:
+        torn.truncate(100)
+    link, linked = os.link, []
+
+    def count(old: Path, new: Path) -> None:
+        link(old, new)
+        linked.append(f"{old.parent.name}/{old.stem}")
+
+    monkeypatch.setattr(os, "link", count)
     (source / "cat" / "1.mkv").unlink()  # the copy is the only one now
     folder = merge(tmp_path, source)
     events, _ = read(folder)
     (warning,) = [event for event in events if isinstance(event, Warned) and event.code == "not_in_shards"]
-    assert warning.message == "4 files are in no shard as they are now; the merge packs them"
+    assert warning.message == "5 files are in no shard as they are now; the merge packs them"
+    assert sorted(linked) == ["cat/0", "cat/3", "dog/0", "dog/1", "dog/2"]
     do(tmp_path, "single", source)
     assert bytes_of(tmp_path / "merged", MANIFEST, QUARANTINE) == bytes_of(tmp_path / "single", MANIFEST, QUARANTINE)
-    assert "dog/copy" in {clip.id for clip in read_clips(tmp_path / "merged")}
+    assert "dog/twin" in {clip.id for clip in read_clips(tmp_path / "merged")}
 
 
 def test_the_merges_report_adds_up_the_shards(tmp_path: Path, source: Path) -> None:

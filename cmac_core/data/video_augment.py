@@ -10,6 +10,7 @@ from cmac_core.data.draws import Purpose, generator
 from cmac_core.specs.clips import ClipSampling, ColorJitter
 
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma of R, G, B
+Channels = float | tuple[float, float, float]  # one number for all, or one each for R, G, B
 
 
 class Jitter(NamedTuple):
@@ -59,13 +60,13 @@ def augment(frames: Sequence[Tensor] | Tensor, views: Sequence[View], sampling: 
     ).permute(0, 4, 1, 2, 3)
 
 
-def center_view(frames: Sequence[Tensor] | Tensor, crop: int, mean: float = 0.45, std: float = 0.225) -> Tensor:
+def center_view(frames: Sequence[Tensor] | Tensor, crop: int, mean: Channels = 0.45, std: Channels = 0.225) -> Tensor:
     """What evaluations show: short side resized to `crop`, centre crop, nothing random. Shapes as `augment`."""
     middle = View(crop, 0.5, 0.5, False, None)
     return torch.stack([see(clip, middle, crop, mean, std) for clip in frames]).permute(0, 4, 1, 2, 3)
 
 
-def see(clip: Tensor, view: View, crop: int, mean: float, std: float) -> Tensor:
+def see(clip: Tensor, view: View, crop: int, mean: Channels, std: Channels) -> Tensor:
     """One clip (T, H, W, 3) uint8 to (T, crop, crop, 3) fp32.
 
     The antialiased bilinear resize is linear in rows and in columns. So crop and flip are a choice of rows of
@@ -87,7 +88,11 @@ def see(clip: Tensor, view: View, crop: int, mean: float, std: float) -> Tensor:
         seen = seen.transpose(2, 3).clamp(0, 1)
         if view.jitter is not None:
             seen = _jitter(seen, view.jitter)
-        return (seen - mean) / std
+        return (seen - _by_channel(mean, seen.device)) / _by_channel(std, seen.device)
+
+
+def _by_channel(value: Channels, device: torch.device) -> Tensor | float:
+    return value if isinstance(value, float) else torch.tensor(value, device=device)
 
 
 def _resized(height: int, width: int, short_side: int) -> tuple[int, int]:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from cmac_core.data.dataset import PackedDataset, uniform_starts
-from cmac_core.data.log_mel import LogMel, normalise
+from cmac_core.data.front_end import FrontEnd
+from cmac_core.data.log_mel import normalise
 from cmac_core.data.manifest import Clip
 from cmac_core.data.video_augment import center_view
 from cmac_core.data.windows import BrokenClip, Window, read_windows
@@ -76,7 +77,7 @@ class Preparation:
     """Windows to what encoders take: center crop, log-mel; normalized as in the pretraining."""
 
     def __init__(
-        self, showing: Showing, log_mel: LogMel, mel: tuple[float, float], pixels: ClipSampling, device: torch.device
+        self, showing: Showing, log_mel: FrontEnd, mel: tuple[float, float], pixels: ClipSampling, device: torch.device
     ) -> None:
         self.showing, self.mel, self.pixels, self.device = showing, mel, pixels, device
         self.log_mel = log_mel.to(device)

@@ -1,12 +1,36 @@
 """How a clip is cut out of a video, and how its frames and its sound are made ready (METHOD 2, 4)."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    model_validator,
+)
 
 from cmac_core.specs.base import Spec
 
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _channels(value: object) -> str:
+    return "<rgb>" if isinstance(value, list | tuple) else "<all>"
+
+
+# One number for all three channels, or one for each of R, G, B.
+ChannelMean = Annotated[
+    Annotated[float, Tag("<all>")] | Annotated[tuple[float, float, float], Tag("<rgb>")], Discriminator(_channels)
+]
+ChannelStd = Annotated[
+    Annotated[PositiveFloat, Tag("<all>")]
+    | Annotated[tuple[PositiveFloat, PositiveFloat, PositiveFloat], Tag("<rgb>")],
+    Discriminator(_channels),
+]
 
 
 class ColorJitter(Spec):
@@ -29,8 +53,8 @@ class ClipSampling(Spec):
         (128, 160), description="The short side is resized to a length drawn from this range, pixels."
     )
     hflip: Share = 0.5
-    mean: float = 0.45
-    std: PositiveFloat = 0.225
+    mean: ChannelMean = Field(0.45, description="Of pixels in [0, 1]; a number, or one each for R, G, B.")
+    std: ChannelStd = Field(0.225, description="As mean.")
     color_jitter: ColorJitter = ColorJitter()
     silent: Literal["drop", "keep"] = Field(
         "drop", description="Clips whose peak stays below -60 dBFS: equal silences are false negatives."
@@ -64,10 +88,16 @@ class SpecAugment(Spec):
     T: NonNegativeInt = Field(6, description="Masks are floor(U(0, T)) frames wide.")
 
 
-class AudioFrontEnd(Spec):
-    """Mono sound to log-mel pictures (METHOD 2.1)."""
+GDT_FORCED: dict[str, Any] = {"n_fft": 1024, "log_floor": 2.220446049250313e-16}
 
-    frontend: Literal["mel"] = "mel"
+
+class AudioFrontEnd(Spec):
+    """Mono sound to log-mel pictures: ours (METHOD 2.1), or that of GDT and SeLaVi (METHOD 2.2).
+
+    `gdt` fixes n_fft and log_floor, has no Hann window, and its pictures are scaled by GDT's own two numbers.
+    """
+
+    frontend: Literal["mel", "gdt"] = "mel"
     sample_rate: PositiveInt = Field(24_000, le=1_000_000)
     win: PositiveFloat = Field(0.02, description="Window, seconds.")
     hop: PositiveFloat = Field(0.01, description="Hop, seconds.")
@@ -76,6 +106,18 @@ class AudioFrontEnd(Spec):
     log_floor: PositiveFloat = 1e-8
     volume_jitter: NonNegativeFloat = 0.0
     specaug: SpecAugment = SpecAugment()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gdt_defaults(cls, body: object) -> object:
+        return GDT_FORCED | body if isinstance(body, dict) and body.get("frontend") == "gdt" else body
+
+    @model_validator(mode="after")
+    def _gdt_is_fixed(self) -> Self:
+        for name, value in GDT_FORCED.items() if self.frontend == "gdt" else ():
+            if getattr(self, name) != value:
+                raise ValueError(f"{name}: frontend gdt has {value}; leave it out, or set frontend to mel")
+        return self
 
     @model_validator(mode="after")
     def _window_fits(self) -> Self:

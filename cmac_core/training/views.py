@@ -5,8 +5,9 @@ from torch import Tensor
 
 from cmac_core.data import spec_augment, video_augment
 from cmac_core.data.draws import Purpose, generator
+from cmac_core.data.front_end import build_front_end
 from cmac_core.data.loader import RawBatch
-from cmac_core.data.log_mel import LogMel, normalise
+from cmac_core.data.log_mel import normalise
 from cmac_core.objectives.cmac import Batch
 from cmac_core.specs.clips import AudioFrontEnd, ClipSampling
 
@@ -24,7 +25,7 @@ class Views:
     ) -> None:
         """`mel` are the mean and the standard deviation of the dataset's log-mel pictures."""
         self.sampling, self.front_end, self.mel, self.seed, self.device = sampling, front_end, mel, seed, device
-        self.log_mel = LogMel(front_end).to(device)
+        self.log_mel = build_front_end(front_end).to(device)
 
     def __call__(self, raw: RawBatch) -> Batch:
         """One batch, on the device."""

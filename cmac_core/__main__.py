@@ -11,7 +11,7 @@ from typing import assert_never
 from pydantic import ValidationError
 
 from cmac_core.events import Ended
-from cmac_core.specs import JOB_SPEC, Attention, JobSpec, Pack, Pretrain, Probe, Retrieval
+from cmac_core.specs import JOB_SPEC, Attention, Import, JobSpec, Pack, Pretrain, Probe, Retrieval
 from cmac_core.specs.problems import field_problems
 from cmac_core.training.ending import report
 from cmac_core.training.errors import BadSpec, Left, UserError
@@ -99,6 +99,11 @@ def _dispatch(spec: JobSpec, run: Run, ranks: Ranks) -> None:
 
             run.start(spec)
             pack.run(spec, run)
+        case Import():
+            from cmac_core.jobs import weights
+
+            run.start(spec)
+            weights.run(spec, run)
         case Pretrain():
             from cmac_core.jobs import pretrain
 

@@ -6,10 +6,22 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from cmac_core.specs import Attention, JobCheckpoint, Pack, Pretrain, Probe, RandomInit, Retrieval, StoredCheckpoint
+from cmac_core.specs import (
+    Attention,
+    Import,
+    JobCheckpoint,
+    Pack,
+    Pretrain,
+    Probe,
+    RandomInit,
+    Retrieval,
+    StoredCheckpoint,
+)
+from cmac_core.specs.references import CheckpointReference
 from store import datasets
 from store.errors import Incompatible, InvalidSpec, UnknownReference
 from store.keys import Principal
+from store.made import Made, encoders_of, made
 from store.states import FINAL, CheckpointState, JobState
 from store.tables import Checkpoint, Dataset, Job
 
@@ -35,7 +47,7 @@ def find_parents(session: Session, resolved: "Resolved", principal: Principal, f
 def check_references(session: Session, resolved: "Resolved", principal: Principal, found: "Findings") -> None:
     """Dataset and checkpoint of a spec that reads them."""
     spec = resolved.spec
-    assert not isinstance(spec, Pack)
+    assert not isinstance(spec, Pack | Import)
     resolved.dataset = datasets.find(session, spec.dataset, principal)
     if resolved.dataset is None:
         told, tip = _no_dataset(session, spec.dataset, principal)
@@ -44,10 +56,14 @@ def check_references(session: Session, resolved: "Resolved", principal: Principa
         _check_dataset(spec, resolved.dataset, found)
     if isinstance(spec, Pretrain):
         _warn(spec, resolved)
+        if spec.init is not None:
+            maker = _find_checkpoint(session, spec.init, "/init", resolved, principal, found)
+            if maker is not None:
+                _check_start(spec, made(session, maker), found)
         return
-    made_by = _find_checkpoint(session, resolved, principal, found)
-    if made_by is not None:
-        _check_architecture(spec, made_by, found)
+    maker = _find_checkpoint(session, spec.checkpoint, "/checkpoint", resolved, principal, found)
+    if maker is not None:
+        _check_architecture(spec, made(session, maker), found)
     if isinstance(spec, Attention) and isinstance(spec.checkpoint, RandomInit):
         message = "attention maps need a trained model; the evaluation itself shows the untrained one beside it"
         found.add(Incompatible, "/checkpoint", message)
@@ -162,32 +178,37 @@ def _told(spec: Reader) -> str:
             return spec.kind
 
 
-def _find_checkpoint(session: Session, resolved: "Resolved", principal: Principal, found: "Findings") -> Job | None:
+def _find_checkpoint(
+    session: Session,
+    reference: CheckpointReference,
+    pointer: str,
+    resolved: "Resolved",
+    principal: Principal,
+    found: "Findings",
+) -> Job | None:
     """The job that makes, or made, the checkpoint; naming a job adds the edge by itself."""
-    assert not isinstance(resolved.spec, Pack | Pretrain)
-    reference = resolved.spec.checkpoint
     if isinstance(reference, StoredCheckpoint):
         checkpoint = session.get(Checkpoint, reference.id)
         job = session.get(Job, checkpoint.job_id) if checkpoint else None
         if checkpoint is None or job is None or not principal.sees(job.project):
-            found.add(UnknownReference, "/checkpoint/id", "there is no such checkpoint", str(reference.id))
+            found.add(UnknownReference, f"{pointer}/id", "there is no such checkpoint", str(reference.id))
             return None
         if checkpoint.state is not CheckpointState.ok:
             message = f"that checkpoint is {checkpoint.state}"
-            found.add(UnknownReference, "/checkpoint/id", message, str(reference.id))
+            found.add(UnknownReference, f"{pointer}/id", message, str(reference.id))
         resolved.checkpoint_id = checkpoint.id
         return job
     if isinstance(reference, JobCheckpoint):
         job = lock_parent(session, reference.job, principal)
         if job is None:
-            found.add(UnknownReference, "/checkpoint/job", "there is no such job", str(reference.job))
-        elif job.kind != "pretrain":
-            message = f"that job is a {job.kind}; only a pretrain makes checkpoints"
-            found.add(Incompatible, "/checkpoint/job", message, str(reference.job))
+            found.add(UnknownReference, f"{pointer}/job", "there is no such job", str(reference.job))
+        elif job.kind not in ("pretrain", "import"):
+            message = f"that job is a {job.kind}; only a pretrain and an import make checkpoints"
+            found.add(Incompatible, f"{pointer}/job", message, str(reference.job))
         elif job.state in FINAL and job.state is not JobState.succeeded:
             message = f"that job has {job.state} and will leave no checkpoint"
             hint = "retry it, or name one of its checkpoints: {id: ...}"
-            found.add(Incompatible, "/checkpoint/job", message, str(reference.job), hint)
+            found.add(Incompatible, f"{pointer}/job", message, str(reference.job), hint)
         else:
             resolved.checkpoint_job = job.id
             resolved.parents[job.id] = "afterok"
@@ -195,20 +216,34 @@ def _find_checkpoint(session: Session, resolved: "Resolved", principal: Principa
     return None
 
 
-def _check_architecture(spec: Retrieval | Probe | Attention, made_by: Job, found: "Findings") -> None:
-    """Whether the pretraining trained what the evaluation looks at. Stored specs may be older than this code."""
-    stored = made_by.spec
-    objective = stored.get("objective", "cmac")
-    lacks = {"single_v": "audio", "single_a": "video"}.get(objective)
+def _check_architecture(spec: Retrieval | Probe | Attention, by: Made, found: "Findings") -> None:
+    """Whether there is what the evaluation looks at."""
     needs = {spec.modality} if isinstance(spec, Probe) else {"video"}
     if isinstance(spec, Attention):
         needs = {"video", "audio"}
-        if objective == "cmac" and stored.get("loss", {}).get("lambda_ac") == 0:
+        if by.attends is None:
+            message = "imported weights are encoders alone, and attention maps need what a pretraining grows on them"
+            found.add(Incompatible, "/checkpoint", message)
+        elif not by.attends:
             message = "that pretraining has loss.lambda_ac 0: it learned no attention"
             found.add(Incompatible, "/checkpoint", message)
-    if lacks in needs:
-        message = f"that pretraining is {objective}: it has no trained {lacks} encoder, which this {_told(spec)} needs"
+    for lacks in sorted(needs - by.encoders):
+        message = f"{by.what}: it has no trained {lacks} encoder, which this {_told(spec)} needs"
         found.add(Incompatible, "/checkpoint", message)
+
+
+def _check_start(spec: Pretrain, by: Made, found: "Findings") -> None:
+    """Whether the networks that a pretraining starts from are the ones it trains."""
+    wanted = spec.model.model_dump(include={"video", "audio", "width", "depth"})
+    for name, value in wanted.items():
+        if by.model.get(name, value) != value:
+            message = f"the checkpoint under init has {by.model[name]}; a pretraining starts from equal networks alone"
+            found.add(Incompatible, f"/model/{name}", message, value, f"set it to {by.model[name]}")
+    trains = encoders_of(spec.objective)
+    if not trains & by.encoders:
+        has = ", ".join(sorted(by.encoders))
+        message = f"{by.what}: it has {has} alone, and this {_told(spec)} trains {', '.join(sorted(trains))}"
+        found.add(Incompatible, "/init", message)
 
 
 def _warn(spec: Pretrain, resolved: "Resolved") -> None:

@@ -78,7 +78,7 @@ def _has_saved(session: Session, attempt: Attempt) -> bool:
 
 def _lacks(session: Session, job: Job) -> str | None:
     """What a job that says it has succeeded should have left and has not."""
-    if job.kind == "pretrain":
+    if job.kind in ("pretrain", "import"):
         good = select(Checkpoint.id).where(Checkpoint.job_id == job.id, Checkpoint.state == CheckpointState.ok)
         return None if session.scalars(good.limit(1)).first() else "it saved no checkpoint"
     if job.kind == "pack" and not job.spec.get("shard"):  # a shard leaves its numbers alone

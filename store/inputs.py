@@ -6,8 +6,8 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from cmac_core.specs.references import CHECKPOINT, DATASET, OUTPUT, PACKED, RESUME, SOURCE
-from store import roots, shards
+from cmac_core.specs.references import CHECKPOINT, DATASET, OUTPUT, PACKED, RESUME, SOURCE, WEIGHTS
+from store import made, roots, shards
 from store.settings import settings
 from store.states import CheckpointState
 from store.tables import Checkpoint, Dataset, Job
@@ -30,12 +30,13 @@ def resolve(session: Session, job: Job) -> Inputs:
     if job.dataset_id is not None:
         dataset = session.get_one(Dataset, job.dataset_id)
         kept[DATASET] = {"id": str(dataset.id), "path": dataset.path, "sha256": dataset.manifest_sha256}
+    resume = session.get(Checkpoint, job.resume_checkpoint) if job.resume_checkpoint else None
     if job.checkpoint_id is not None or job.checkpoint_job is not None:
         checkpoint = _checkpoint(session, job)
-        if checkpoint is None:
-            problem = "the checkpoint that this job reads is gone or broken"
-        else:
+        if checkpoint is not None:
             kept[CHECKPOINT] = _file(checkpoint)
+        elif resume is None:  # what goes on does not start again from another's checkpoint
+            problem = "the checkpoint that this job reads is gone or broken"
     if job.kind == "pack":
         kept[OUTPUT] = _packed(job.id)
         for number, before in enumerate(_packed_before(session, job)):
@@ -46,7 +47,12 @@ def resolve(session: Session, job: Job) -> Inputs:
                 kept[SOURCE] = {"path": str(roots.resolve(session, source["root"], source["path"])), "sha256": None}
             except ValueError as error:
                 problem = f"source: {error}"
-    resume = session.get(Checkpoint, job.resume_checkpoint) if job.resume_checkpoint else None
+    if job.kind == "import":
+        source = job.spec["source"]
+        try:
+            kept[WEIGHTS] = {"path": str(roots.resolve_file(session, source["root"], source["path"])), "sha256": None}
+        except ValueError as error:
+            problem = f"source: {error}"
     if resume is not None:
         kept[RESUME] = _file(resume)
     files = {key: {"path": file["path"], "sha256": file["sha256"]} for key, file in kept.items()}
@@ -70,8 +76,7 @@ def _packed_before(session: Session, job: Job) -> list[UUID]:
 
 def _checkpoint(session: Session, job: Job) -> Checkpoint | None:
     if job.checkpoint_id is None:
-        made_by = session.get_one(Job, job.checkpoint_job)
-        return session.get(Checkpoint, made_by.resume_checkpoint) if made_by.resume_checkpoint else None
+        return made.left_by(session, session.get_one(Job, job.checkpoint_job))
     good = select(Checkpoint).where(Checkpoint.id == job.checkpoint_id, Checkpoint.state == CheckpointState.ok)
     return session.scalar(good)
 

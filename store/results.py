@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from store import artifacts, attempts, jobs, listing
 from store.keys import Principal
+from store.made import left_by
 from store.states import FINAL, JobState
 from store.tables import LABELS, Attempt, Checkpoint, Dataset, Job, Result, ResultValue
 
@@ -86,20 +87,25 @@ def lineage(session: Session, job: Job) -> dict[str, Any]:
 
 
 def _checkpoint(session: Session, job: Job, newest: Attempt | None) -> dict[str, Any]:
-    """The checkpoint that was read, or the one that a pretraining left."""
+    """The checkpoint that an evaluation read, or the one that a pretraining or import left."""
     read = ((newest.inputs if newest else None) or {}).get("checkpoint")
-    if read is not None:
-        checkpoint = session.get(Checkpoint, UUID(read["id"]))
-    else:
-        checkpoint = session.get(Checkpoint, job.resume_checkpoint) if job.resume_checkpoint else None
+    known = session.get(Checkpoint, UUID(read["id"])) if read is not None else None
+    if job.kind == "pretrain":
+        started = {"init_checkpoint": str(known.id), "init_job": str(known.job_id)} if known else {}
+        return started | _told(session, left_by(session, job))
+    return _told(session, known or left_by(session, job))
+
+
+def _told(session: Session, checkpoint: Checkpoint | None) -> dict[str, Any]:
     if checkpoint is None:
         return {}
+    maker = session.get_one(Job, checkpoint.job_id)
     return {
         "checkpoint": str(checkpoint.id),
         "checkpoint_sha256": checkpoint.sha256,
         "checkpoint_step": checkpoint.step,
         "checkpoint_train_epoch": checkpoint.train_epoch,
-        "pretrain_job": str(checkpoint.job_id),
+        f"{maker.kind}_job": str(maker.id),
     }
 
 

@@ -38,6 +38,21 @@ def resolve(session: Session, name: str, path: str) -> Path:
 
     Raises ValueError saying what is wrong: unknown root, `..`, absolute, a link that leads out, no such folder.
     """
+    folder = _below(session, name, path)
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {path!r} below the root")
+    return folder
+
+
+def resolve_file(session: Session, name: str, path: str) -> Path:
+    """An existing file below the root. Raises ValueError as `resolve`."""
+    file = _below(session, name, path)
+    if not file.is_file():
+        raise ValueError(f"there is no file {path!r} below the root")
+    return file
+
+
+def _below(session: Session, name: str, path: str) -> Path:
     root = session.scalar(select(Root).where(Root.name == name))
     if root is None:
         known = (
@@ -48,13 +63,11 @@ def resolve(session: Session, name: str, path: str) -> Path:
 
 
 def below(root: Path, path: str) -> Path:
-    """The folder `path` below `root`, links followed. Raises ValueError when it leads out or is not there."""
+    """What `path` leads to below `root`, links followed. Raises ValueError when it leads out."""
     relative = PurePosixPath(path)
     if "\0" in path or "://" in path or relative.is_absolute() or ".." in relative.parts:
         raise ValueError(f"{path!r} must be a relative path without '..'")
-    folder = (root / relative).resolve()
-    if not folder.is_relative_to(root):
+    place = (root / relative).resolve()
+    if not place.is_relative_to(root):
         raise ValueError(f"{path!r} leads out of its root")
-    if not folder.is_dir():
-        raise ValueError(f"there is no folder {path!r} below the root")
-    return folder
+    return place

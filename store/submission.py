@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from cmac_core.specs import JOB_SPEC, JobSpec, Pack, Pretrain
+from cmac_core.specs import JOB_SPEC, Import, JobSpec, Pack, Pretrain, SoundingObjects
 from cmac_core.specs.problems import FieldProblem
 from store import capacity, compatibility, roots, shards
 from store.capacity import Capacity
@@ -80,9 +80,10 @@ def resolve(session: Session, spec: JobSpec, principal: Principal) -> Resolved:
     if session.scalar(select(Project.id).where(Project.name == spec.queue.project)) is None:
         found.add(UnknownReference, "/queue/project", f"there is no project {spec.queue.project!r}", spec.queue.project)
     compatibility.find_parents(session, resolved, principal, found)
-    if isinstance(spec, Pack):
+    if isinstance(spec, Pack | Import):
         _check_source(session, spec, found)
-        shards.check(session, resolved, principal, found)
+        if isinstance(spec, Pack):
+            shards.check(session, resolved, principal, found)
     else:
         compatibility.check_references(session, resolved, principal, found)
     _give_resources(capacity.known(session), resolved, found)
@@ -139,16 +140,16 @@ def _check_rights(session: Session, spec: JobSpec, principal: Principal) -> None
         raise QuotaExceeded(f"{used} of your jobs are waiting; the limit is {limit}", limit=limit, used=used)
 
 
-def _check_source(session: Session, spec: Pack, found: Findings) -> None:
-    source = getattr(spec.source, "root", None)
-    if source is None:
+def _check_source(session: Session, spec: Pack | Import, found: Findings) -> None:
+    if isinstance(spec.source, SoundingObjects):
         return
+    source, find = spec.source.root, roots.resolve_file if isinstance(spec, Import) else roots.resolve
     try:
-        roots.resolve(session, source, spec.source.path)  # type: ignore[union-attr]
+        find(session, source, spec.source.path)
     except ValueError as error:
         unknown_root = "no root" in str(error)
         pointer = "/source/root" if unknown_root else "/source/path"
-        got = source if unknown_root else spec.source.path  # type: ignore[union-attr]
+        got = source if unknown_root else spec.source.path
         found.add(UnknownReference if "there is no" in str(error) else InvalidSpec, pointer, str(error), got)
 
 
@@ -159,7 +160,7 @@ def _give_resources(known: Capacity, resolved: Resolved, found: Findings) -> Non
         resolved.gpus = spec.resources.gpus
     elif spec.resources.cpu_slots is not None:
         resolved.cpu_slots = spec.resources.cpu_slots
-    elif known.gpus and not isinstance(spec, Pack):
+    elif known.gpus and not isinstance(spec, Pack | Import):
         resolved.gpus = 1
     elif isinstance(spec, Pretrain):
         fitting = (n for n in range(known.cpu_slots, 0, -1) if compatibility.divides(spec, n))

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from cmac_core.data.dataset import PackedDataset
-from cmac_core.data.log_mel import LogMel
+from cmac_core.data.front_end import build_front_end
 from cmac_core.evaluation.attention_maps import Attender
 from cmac_core.evaluation.showing import Preparation, Showing
 from cmac_core.evaluation.subject import lineage_of, mel_of, mel_of_dataset
 from cmac_core.objectives.cmac import build_objective
 from cmac_core.specs import Attention, Pretrain, RandomInit
 from cmac_core.specs.references import CHECKPOINT
-from cmac_core.training.checkpoint import load_encoders, load_query
+from cmac_core.training.checkpoint import TrainedEncoders, load_encoders, load_query
 from cmac_core.training.errors import UserError
 from cmac_core.training.run import Run
 
@@ -37,26 +37,26 @@ def attention_subject(run: Run, spec: Attention, dataset: PackedDataset) -> Atte
     else:
         path = run.input(CHECKPOINT)
         trained = load_encoders(path)
-        assert trained.spec is not None, "a checkpoint holds its spec"
-        pretrain, mel, lineage = trained.spec, mel_of(trained), lineage_of(trained, trained.spec, path)
-        _must_attend(pretrain)
+        pretrain, mel, lineage = _must_attend(trained), mel_of(trained), lineage_of(trained, path)
         ours = Attender(load_query(path), run.device, spec.precision)
     blank = build_objective(pretrain.model_copy(update={"seed": spec.seed}))
     random = Attender(blank, run.device, spec.precision)
     seconds = spec.geometry.frames / spec.geometry.fps
     showing = Showing(spec.geometry, seconds, pretrain.audio.sample_rate, video=True, audio=True)
-    prepare = Preparation(showing, LogMel(pretrain.audio), mel, pretrain.data, run.device)
+    prepare = Preparation(showing, build_front_end(pretrain.audio), mel, pretrain.data, run.device)
     lineage |= {"manifest_sha256": dataset.summary.manifest_sha256, "random_init_seed": spec.seed}
     _say_what_is_missing(run, pretrain)
     return AttentionSubject(ours or random, random, prepare, pretrain, lineage)
 
 
-def _must_attend(pretrain: Pretrain) -> None:
-    if pretrain.objective != "cmac":
-        raise UserError(
-            f"checkpoint: it was trained with objective {pretrain.objective}, so no modality can guide another",
-            "Attention maps need a checkpoint of objective cmac.",
-        )
+def _must_attend(trained: TrainedEncoders) -> Pretrain:
+    hint = "Attention maps need a checkpoint of objective cmac."
+    if trained.spec is None:
+        raise UserError("checkpoint: imported weights are encoders alone, and maps need what grows on them", hint)
+    if trained.spec.objective != "cmac":
+        made = f"checkpoint: it was trained with objective {trained.spec.objective}"
+        raise UserError(f"{made}, so no modality can guide another", hint)
+    return trained.spec
 
 
 def _say_what_is_missing(run: Run, pretrain: Pretrain) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 from torch import nn
 
 from cmac_core.data.dataset import PackedDataset
-from cmac_core.data.log_mel import LogMel
+from cmac_core.data.front_end import build_front_end
 from cmac_core.data.manifest import sha256_of
 from cmac_core.evaluation.features import View, encoder_view
 from cmac_core.evaluation.material import Modality
 from cmac_core.evaluation.showing import Preparation, Showing
-from cmac_core.specs import AudioFrontEnd, ClipGeometry, ClipSampling, Pretrain, RandomInit
+from cmac_core.specs import AudioFrontEnd, ClipGeometry, ClipSampling, RandomInit
 from cmac_core.specs.jobs import Precision
 from cmac_core.specs.references import CHECKPOINT, CheckpointReference
 from cmac_core.training.checkpoint import TrainedEncoders, load_encoders, random_encoders
@@ -62,23 +62,24 @@ def subject(
     else:
         path = run.input(CHECKPOINT)
         trained = load_encoders(path)
-        spec = trained.spec
-        assert spec is not None, "a checkpoint holds its spec"
-        front_end, pixels, model, mel = spec.audio, spec.data, spec.model, mel_of(trained)
-        encoders[OURS] = _encoder(trained, modality, spec.objective)
-        lineage = lineage_of(trained, spec, path)
-    encoders[RANDOM] = _encoder(random_encoders(model, seed), modality, "")
+        front_end, pixels, model, mel = trained.front_end, trained.pixels, trained.model, mel_of(trained)
+        encoders[OURS] = _encoder(trained, modality)
+        lineage = lineage_of(trained, path)
+    encoders[RANDOM] = _encoder(random_encoders(model, seed), modality)
     showing = Showing(geometry, seconds, front_end.sample_rate, video, audio)
-    prepare = Preparation(showing, LogMel(front_end), mel, pixels, run.device)
+    prepare = Preparation(showing, build_front_end(front_end), mel, pixels, run.device)
     lineage |= {"manifest_sha256": dataset.summary.manifest_sha256, "random_init_seed": seed}
     return Subject({name: encoder.to(run.device) for name, encoder in encoders.items()}, prepare, lineage)
 
 
-def _encoder(trained: TrainedEncoders, modality: Modality, objective: str) -> nn.Module:
+def _encoder(trained: TrainedEncoders, modality: Modality) -> nn.Module:
     encoder = trained.video if modality == "video" else trained.audio
     if encoder is None:
+        made = f"imported from {trained.origin.get('file')} ({trained.origin.get('layout')})"
+        if trained.spec is not None:
+            made = f"trained with objective {trained.spec.objective}"
         raise UserError(
-            f"checkpoint: it was trained with objective {objective}, which has no {modality} encoder",
+            f"checkpoint: it was {made}, which has no {modality} encoder",
             "Choose the other modality, or a checkpoint of objective cmac.",
         )
     return encoder
@@ -99,10 +100,13 @@ def mel_of_dataset(dataset: PackedDataset) -> tuple[float, float]:
     return mean, std
 
 
-def lineage_of(trained: TrainedEncoders, spec: Pretrain, path: Path) -> dict[str, Any]:
+def lineage_of(trained: TrainedEncoders, path: Path) -> dict[str, Any]:
     """Where a checkpoint comes from."""
+    spec, sha256 = trained.spec, trained.sha256 or sha256_of(path)
+    if spec is None:
+        return {"checkpoint_sha256": sha256, "imported": trained.origin}
     return {
-        "checkpoint_sha256": trained.sha256 or sha256_of(path),
+        "checkpoint_sha256": sha256,
         "checkpoint_step": trained.step,
         "checkpoint_train_epoch": trained.train_epoch,
         "seed": spec.seed,

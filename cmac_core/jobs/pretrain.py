@@ -7,16 +7,18 @@ import torch
 
 from cmac_core.data.dataset import PackedDataset, open_dataset
 from cmac_core.data.eligible import Eligible, eligible
+from cmac_core.data.front_end import fixed_scale
 from cmac_core.data.loader import Cut, Loader
 from cmac_core.data.sampler import Sampler
 from cmac_core.events import Metrics
 from cmac_core.objectives.cmac import Cmac, build_objective, clips_per_video, modalities, videos_per_step
 from cmac_core.specs import AudioFrontEnd, Pretrain
-from cmac_core.specs.references import DATASET
+from cmac_core.specs.references import CHECKPOINT, DATASET
 from cmac_core.training.checkpoint import read_state
 from cmac_core.training.data_parallel import data_parallel, in_channels_last
 from cmac_core.training.errors import UserError
 from cmac_core.training.generators import seed_all
+from cmac_core.training.initial import start_from
 from cmac_core.training.precision import make_ready
 from cmac_core.training.ranks import Ranks
 from cmac_core.training.report import publish
@@ -40,6 +42,8 @@ def run(spec: Pretrain, run: Run, ranks: Ranks) -> None:
     make_ready(spec.precision, run.device)
     seed_all(spec.seed, run.rank)
     trainer = _trainer(spec, run, ranks, dataset, shown)
+    if spec.init is not None and resume is None:
+        trainer.init = start_from(run.input(CHECKPOINT), trainer.objective, run)
     # Wrapped first: the wrapper gives all ranks rank 0's buffers, and each has its own to go on with.
     trainer.objective.wrap_query(lambda query: data_parallel(query, run.device))
     if resume is not None:
@@ -47,8 +51,7 @@ def run(spec: Pretrain, run: Run, ranks: Ranks) -> None:
         check_same(spec, state, dataset.summary.manifest_sha256)
         restore(trainer, state)
     trainer.fit()
-    trainer.finish()
-    publish(trainer, shown)
+    publish(trainer, shown, trainer.finish())
 
 
 def _trainer(spec: Pretrain, run: Run, ranks: Ranks, dataset: PackedDataset, shown: Eligible) -> Trainer:
@@ -165,9 +168,11 @@ def _check_batch(spec: Pretrain, ranks: int, shown: Eligible) -> None:
 
 
 def _mel(dataset: PackedDataset, run: Run, spec: Pretrain) -> tuple[float, float]:
-    """Mean and deviation of the dataset's log-mel pictures, as the pack found them."""
+    """Mean and deviation of the dataset's log-mel pictures, as the pack found them; or those of the front end."""
     if "audio" not in modalities(spec):
         return 0.0, 1.0
+    if (scale := fixed_scale(spec.audio)) is not None:
+        return scale
     mean, std = dataset.summary.mel_mean, dataset.summary.mel_std
     if mean is None or std is None:
         raise UserError("dataset: it has no statistics of its sound (mel_mean, mel_std)", "Pack it again.")

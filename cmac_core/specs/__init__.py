@@ -7,12 +7,15 @@ from cmac_core.specs.jobs import (
     KINDS,
     Attention,
     FolderSource,
+    Import,
     JobSpec,
     LabelTable,
     Pack,
     Pretrain,
     Probe,
     Retrieval,
+    Scale,
+    WeightsFile,
 )
 from cmac_core.specs.packing import Layout, Shard
 from cmac_core.specs.placement import Queue, Resources
@@ -27,6 +30,7 @@ __all__ = [
     "ClipGeometry",
     "ClipSampling",
     "FolderSource",
+    "Import",
     "JobCheckpoint",
     "JobSpec",
     "LabelTable",
@@ -38,8 +42,10 @@ __all__ = [
     "RandomInit",
     "Resources",
     "Retrieval",
+    "Scale",
     "Shard",
     "SoundingObjects",
     "Split",
     "StoredCheckpoint",
+    "WeightsFile",
 ]

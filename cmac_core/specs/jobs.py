@@ -28,10 +28,11 @@ from cmac_core.specs.method import (
 from cmac_core.specs.packing import SOUND_ALONE, WITHOUT_LISTS, Layout, PackedShard, Shard
 from cmac_core.specs.placement import Queue, Resources
 from cmac_core.specs.presets import expand
-from cmac_core.specs.references import CheckpointReference, DatasetName, RelativePath, Slug
+from cmac_core.specs.references import CheckpointReference, DatasetName, RandomInit, RelativePath, Slug
 from cmac_core.specs.splits import Split
 
 Precision = Literal["auto", "fp32", "bf16"]
+WeightsLayout = Literal["auto", "torchvision", "gdt", "selavi", "ours"]
 
 
 class Job(Spec):
@@ -132,6 +133,32 @@ class Pack(Job):
         return self
 
 
+class WeightsFile(Spec):
+    """A file below a named root. By hand (inputs.json) the root is not looked at."""
+
+    root: Slug = "media"
+    path: RelativePath
+
+
+class Scale(Spec):
+    """What pictures of sound were normalised by: (x - mean) / std."""
+
+    mean: float
+    std: PositiveFloat
+
+
+class Import(Job):
+    """Weights made elsewhere (or exported here) in, a checkpoint out that evaluations and pretrainings may name."""
+
+    kind: Literal["import"] = "import"
+    source: WeightsFile
+    layout: WeightsLayout = Field("auto", description="How its tensors are named; auto finds out.")
+    audio: AudioFrontEnd | None = Field(
+        None, description="Front end that its sound encoder knows; without one, what its layout is known for."
+    )
+    mel: Scale | None = Field(None, description="Scale of its pictures; without one, what its layout is known for.")
+
+
 class Pretrain(Job):
     """CMAC pretraining; the defaults are the paper's main run."""
 
@@ -139,6 +166,9 @@ class Pretrain(Job):
     objective: Literal["cmac", "single_v", "single_a"] = "cmac"
     dataset: DatasetName
     where: dict[str, str] = Field({}, description="Only clips whose columns have these values.")
+    init: CheckpointReference | None = Field(
+        None, description="Start from this checkpoint's networks, as far as they fit; without one from the seed."
+    )
     data: ClipSampling = ClipSampling()
     audio: AudioFrontEnd = AudioFrontEnd()
     model: Model = Model()
@@ -162,6 +192,8 @@ class Pretrain(Job):
             raise ValueError("pcf.space: projected needs the projection heads, so contrastive.use must be true")
         if self.contrastive.wi_pos and self.optim.batch % 2:
             raise ValueError("optim.batch: wi_pos takes two clips of each video, so the batch must be even")
+        if isinstance(self.init, RandomInit):
+            raise ValueError("init: random_init is how a pretraining without init starts; leave it out")
         return self
 
 
@@ -219,6 +251,6 @@ class Attention(Evaluation):
     score_limit: PositiveInt = Field(500, description="How many clips with ground truth are scored.")
 
 
-JobSpec = Annotated[Pack | Pretrain | Retrieval | Probe | Attention, Field(discriminator="kind")]
+JobSpec = Annotated[Pack | Import | Pretrain | Retrieval | Probe | Attention, Field(discriminator="kind")]
 JOB_SPEC: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
-KINDS = ("pack", "pretrain", "retrieval", "probe", "attention")
+KINDS = ("pack", "import", "pretrain", "retrieval", "probe", "attention")

@@ -25,6 +25,7 @@ SOURCE = "source"  # folder that a pack reads; no hash
 OUTPUT = "output"  # folder that a pack writes; kept over attempts, so that it resumes; no hash
 PACKED = "packed."  # and a number: folder that an earlier pack wrote, from which one takes over clips; no hash
 RESUME = "resume"  # state.pt from which this attempt goes on
+WEIGHTS = "weights"  # file that an import reads; no hash
 
 
 class StoredCheckpoint(Spec):

@@ -7,8 +7,8 @@ from typing import assert_never
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from cmac_core.data.manifest import MANIFEST, sha256_of
-from cmac_core.specs import Attention, JobSpec, Pack, Pretrain, Probe, RandomInit, Retrieval, SoundingObjects
-from cmac_core.specs.references import CHECKPOINT, DATASET, OUTPUT, PACKED, SOURCE
+from cmac_core.specs import Attention, Import, JobSpec, Pack, Pretrain, Probe, RandomInit, Retrieval, SoundingObjects
+from cmac_core.specs.references import CHECKPOINT, DATASET, OUTPUT, PACKED, RESUME, SOURCE, WEIGHTS
 from cmac_core.training.errors import UserError
 
 INPUTS_FILE = "inputs.json"
@@ -46,8 +46,10 @@ def needed(spec: JobSpec) -> tuple[str, ...]:
         case Pack():
             source = () if isinstance(spec.source, SoundingObjects) else (SOURCE,)
             return (*source, OUTPUT, *(f"{PACKED}{number}" for number in range(len(spec.merge))))
+        case Import():
+            return (WEIGHTS,)
         case Pretrain():
-            return (DATASET,)
+            return (DATASET,) if spec.init is None else (DATASET, CHECKPOINT)
         case Retrieval() | Probe() | Attention():
             return (DATASET,) if isinstance(spec.checkpoint, RandomInit) else (DATASET, CHECKPOINT)
         case _:
@@ -57,6 +59,8 @@ def needed(spec: JobSpec) -> tuple[str, ...]:
 def check_inputs(spec: JobSpec, inputs: Inputs, file: Path) -> None:
     """Raises UserError, naming the keys, when the spec needs inputs that the file does not give."""
     missing = [key for key in needed(spec) if key not in inputs]
+    if isinstance(spec, Pretrain) and RESUME in inputs:
+        missing = [key for key in missing if key != CHECKPOINT]  # what goes on does not start again
     if missing:
         found = f"{file} does not name" if file.exists() else f"there is no {file}, which should name"
         raise UserError(f"{spec.kind}: {found} {' and '.join(missing)}", _example(needed(spec)))

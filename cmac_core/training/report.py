@@ -7,8 +7,12 @@ from typing import Any
 
 from cmac_core.data.eligible import Eligible
 from cmac_core.events import Result, Value
+from cmac_core.training.checkpoint import State
 from cmac_core.training.precision import resolve
 from cmac_core.training.trainer import Trainer
+from cmac_core.weights.card import publish_card, trained_card
+from cmac_core.weights.export import publish_encoders
+from cmac_core.weights.notes import notes_of
 
 ARTIFACTS = "artifacts"
 SHARES = ("contrast/top1_", "contrast/top5_")
@@ -18,17 +22,26 @@ LOSSES = re.compile(r"loss|(contrast|partner|attention)/[va]")
 AGREEMENT = re.compile(r"contrast/top1_[va]|cosine/\w+")
 
 
-def publish(trainer: Trainer, shown: Eligible) -> None:
-    """Write the result and the plot of the losses (rank 0)."""
+def publish(trainer: Trainer, shown: Eligible, state: State) -> None:
+    """Write the result, the plot of the losses, and the encoders of the last state with their card (rank 0)."""
     if trainer.run.rank != 0:
         return
     path = Path(ARTIFACTS) / "losses.png"
     if trainer.history.points:
         plot(trainer.history.points, trainer.run.folder / path)
         trainer.run.artifact("losses", "plot", "image/png", path, {"steps": trainer.step})
+    _export(trainer, state)
     trainer.run.emit(
         Result(values=tuple(_values(trainer)), protocol=_protocol(trainer, shown), lineage=_lineage(trainer))
     )
+
+
+def _export(trainer: Trainer, state: State) -> None:
+    notes = notes_of(state)
+    publish_encoders(trainer.run, state["encoders"], notes, trainer.step)
+    networks = trainer.objective.query.encoders.items()
+    parameters = {name: sum(value.numel() for value in network.parameters()) for name, network in networks}
+    publish_card(trainer.run, trained_card(trainer.objective.spec, notes, parameters))
 
 
 def _values(trainer: Trainer) -> list[Value]:
@@ -66,7 +79,9 @@ def _protocol(trainer: Trainer, shown: Eligible) -> dict[str, Any]:
 
 
 def _lineage(trainer: Trainer) -> dict[str, Any]:
+    init = {} if trainer.init is None else {"init": trainer.init}
     return {
+        **init,
         "dataset_manifest": trainer.loader.dataset.summary.manifest_sha256,
         "checkpoint_step": trainer.step,
         "seed": trainer.sampler.seed,

@@ -53,6 +53,7 @@ def collect(trainer: "Trainer") -> State:
         "guard": {"streak": int(trainer.streak), "skipped": int(trainer.skipped)},
         "broken": sorted(trainer.broken),
         "seconds": trainer.seconds,
+        "init": trainer.init,
         "mel": dict(zip(("mean", "std"), trainer.views.mel, strict=True)),
         "dataset": trainer.loader.dataset.summary.manifest_sha256,
         "versions": versions(),
@@ -69,7 +70,7 @@ def restore(trainer: "Trainer", state: State) -> None:
         raise UserError(f"resume: the checkpoint is of another architecture: {'; '.join(faults[:3])}")
     trainer.objective.load_state_dict(objective)
     trainer.optimizer.load_state_dict(state["optimizer"])
-    trainer.step, trainer.seconds = state["step"], state["seconds"]
+    trainer.step, trainer.seconds, trainer.init = state["step"], state["seconds"], state.get("init")
     trainer.last_pass, trainer.broken = state["last_pass"], set(state["broken"])
     trainer.history.restore(state["history"])
     trainer.streak.fill_(state["guard"]["streak"])

@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from cmac_core.events import Metrics, Replaced, finite
 from cmac_core.objectives.cmac import Batch, Cmac
 from cmac_core.specs.jobs import Precision
 from cmac_core.training.agreement import Agreement, gathered
+from cmac_core.training.checkpoint import State
 from cmac_core.training.errors import DataError, Diverged, Left
 from cmac_core.training.meters import History, Meters
 from cmac_core.training.precision import autocast
@@ -60,6 +61,7 @@ class Trainer:
     step: int = 0
     broken: set[int] = field(default_factory=set)
     seconds: float = 0.0  # spent in training, over all attempts
+    init: dict[str, Any] | None = None  # what was taken from the checkpoint of spec.init
 
     def __post_init__(self) -> None:
         device = self.run.device
@@ -170,16 +172,17 @@ class Trainer:
         if due or (pass_ends and self.saving.due_after(self.step // self.sampler.steps)):
             self._save()
 
-    def finish(self) -> None:
-        """Save the finished training. Raises DiskFull when it cannot be kept."""
-        self._save(last=True)
+    def finish(self) -> State:
+        """Save the finished training, and return what was saved. Raises DiskFull when it cannot be kept."""
+        return self._save(last=True)
 
-    def _save(self, last: bool = False) -> None:
+    def _save(self, last: bool = False) -> State:
         assert self.objective.queues_agree(), "ranks have different queues"
         state = collect(self)
         if last:
             self.ranks.part()  # nobody waits in a collective while rank 0 writes
         self.saving.save(state, must=last)
+        return state
 
 
 _LEFT_OUT = ("queue/age", "skipped")

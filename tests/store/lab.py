@@ -4,7 +4,7 @@ import hashlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
@@ -23,6 +23,7 @@ from store.tables import Dataset, Device, DeviceLease, Job, Node, User
 
 SPECS: dict[str, dict[str, Any]] = {
     "pack": {"dataset": "made", "source": {"generate": "sounding-objects", "clips": 8}},
+    "import": {"source": {"root": "media", "path": "weights.pt"}},
     "pretrain": {"dataset": "moving", "preset": "small"},
     "retrieval": {"dataset": "moving", "preset": "small", "checkpoint": {"random_init": True}},
     "probe": {"dataset": "moving", "preset": "small", "checkpoint": {"random_init": True}, "modality": "audio"},
@@ -101,14 +102,21 @@ class Lab:
             select(attempts.Part.events_offset).where(attempts.Part.attempt_id == lease.attempt)
         ).one()
 
-    def save(self, job: Job, lease: Lease, step: int = 10, data: bytes = b"weights") -> None:
+    def save(
+        self,
+        job: Job,
+        lease: Lease,
+        step: int = 10,
+        data: bytes = b"weights",
+        kind: Literal["full", "weights"] = "full",
+    ) -> None:
         """A checkpoint on disk and the event that tells of it."""
         path = f"checkpoints/step-{step:08d}/state.pt"
         file = settings().attempt_folder(job.id, lease.epoch) / path
         file.parent.mkdir(parents=True)
         file.write_bytes(data)
         digest = hashlib.sha256(data).hexdigest()
-        self.tell(lease, Saved(step=step, train_epoch=step / 10, path=path, sha256=digest, bytes=len(data)))
+        self.tell(lease, Saved(step=step, train_epoch=step / 10, path=path, sha256=digest, bytes=len(data), kind=kind))
 
     def finish(self, lease: Lease, reason: Reason = Reason.ok, **said: Any) -> Job:
         return attempts.finish(self.session, lease, reason, 0, **said)

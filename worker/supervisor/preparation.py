@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from cmac_core.data.manifest import MANIFEST
-from cmac_core.specs.references import CHECKPOINT, DATASET, OUTPUT, PACKED, RESUME, SOURCE
+from cmac_core.specs.references import CHECKPOINT, DATASET, OUTPUT, PACKED, RESUME, SOURCE, WEIGHTS
 from store import checkpoints
 from store.attempts import Work
 from store.ends import Reason
@@ -137,4 +137,5 @@ _CHECKS: dict[str, Callable[[Path, str | None], str | None]] = {
     DATASET: _wrong_dataset,
     CHECKPOINT: _wrong_file,
     SOURCE: _wrong_folder,
+    WEIGHTS: _wrong_file,
 }

@@ -11,6 +11,7 @@ from cmac_core.specs.jobs import KINDS
 
 MINIMAL = {
     "pack": {"kind": "pack", "dataset": "x", "source": {"path": "."}},
+    "import": {"kind": "import", "source": {"path": "weights.pt"}},
     "pretrain": {"kind": "pretrain", "dataset": "x"},
     "retrieval": {"kind": "retrieval", "dataset": "x", "checkpoint": {"random_init": True}},
     "probe": {"kind": "probe", "modality": "audio", "dataset": "x", "checkpoint": {"random_init": True}},
@@ -98,6 +99,8 @@ def test_a_spec_does_not_change() -> None:
         ({"audio": {"n_fft": 256}}, "shorter than the window"),
         ({"resources": {"gpus": 1, "cpu_slots": 1}}, "not both"),
         ({"optim": {"lr": float("nan")}}, "finite"),
+        ({"data": {"mean": [0.4, 0.4]}}, "Field required"),
+        ({"init": {"random_init": True}}, "leave it out"),
     ],
 )
 def test_choices_that_do_not_go_together_are_refused(change: dict[str, object], word: str) -> None:

@@ -36,7 +36,11 @@ def test_a_run_tells_what_it_does_from_start_to_end(job: MakeJob) -> None:
     values = {value.name: value for value in result.values}
     assert {"loss", "cosine/matched_embedding", "cosine/mismatched_embedding", "contrast/top1_v"} <= set(values)
     assert values["loss"].n == 16
-    (plot,) = (event for event in tiny.events if isinstance(event, Artifact))
+    plot, *export = (event for event in tiny.events if isinstance(event, Artifact))
+    assert [(one.name, one.kind) for one in export] == [
+        ("encoders.safetensors", "encoders"),
+        ("model-card.md", "model_card"),
+    ]
     assert (tiny.run_dir / plot.path).read_bytes().startswith(b"\x89PNG")
     assert tiny.log.read_text().count("train ") >= 2
 

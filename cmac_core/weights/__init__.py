@@ -1,0 +1,1 @@
+"""Encoders from and for elsewhere: files of weights, how others name their tensors, our own export."""

@@ -36,6 +36,22 @@ class NewRoot(Body):
     path: str = Field(min_length=1, max_length=4000, description="Absolute.")
 
 
+class NewWeights(Body):
+    """A file of weights to import: POST /jobs with kind `import` can say more."""
+
+    root: Slug = Field(description="Name of the root below which it lies.")
+    path: str = Field(min_length=1, max_length=1000, description="Relative to the root.")
+    layout: str = Field("auto", description="auto, torchvision, gdt, selavi or ours.")
+    name: str = Field("", max_length=200, description="Of the job.")
+    project: Slug = "default"
+
+    def spec(self) -> dict[str, Any]:
+        """The job's spec."""
+        source = {"root": self.root, "path": self.path}
+        queue = {"project": self.project}
+        return {"kind": "import", "name": self.name, "source": source, "layout": self.layout, "queue": queue}
+
+
 class NewKey(Body):
     """An API key to make."""
 

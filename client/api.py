@@ -1,6 +1,7 @@
 """The service as an object: `Client().submit(spec)`."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -8,6 +9,7 @@ from pydantic import BaseModel
 from client import pages
 from client.address import service_key, service_url
 from client.connection import RETRIES, Connection
+from client.downloads import download
 from client.errors import BadInput
 from client.job import Job
 
@@ -107,6 +109,34 @@ class Client:
     def checkpoints(self, limit: int | None = None, **filters: Any) -> Iterator[dict[str, Any]]:
         """Checkpoints, newest first."""
         return pages.items(self.connection, "/checkpoints", limit, **filters)
+
+    def checkpoint(self, id_or_prefix: str) -> dict[str, Any]:
+        """One checkpoint with its lineage, and where its weights and its card are. Raises NotFound, BadInput."""
+        return self._json(self.connection.get(f"/checkpoints/{self.resolve('/checkpoints', id_or_prefix)}").json())
+
+    def import_weights(self, root: str, path: str, layout: str = "auto", name: str = "") -> Job:
+        """Queue the import of a file below a root: its checkpoint is {"job": job} for evaluations and pretrainings."""
+        body = {"root": root, "path": path, "layout": layout, "name": name}
+        answer = self.connection.post("/checkpoints", body)
+        return Job(self.connection, answer.json(), answer.headers.get("ETag"))
+
+    def model_card(self, id_or_prefix: str) -> str:
+        """What a checkpoint was trained on, how, and what evaluations found, in Markdown."""
+        return self.connection.get(f"/checkpoints/{self.resolve('/checkpoints', id_or_prefix)}/card").text
+
+    def save_checkpoint(self, id_or_prefix: str, folder: Path | str) -> list[Path]:
+        """Write encoders.safetensors (checked) and model-card.md. Raises BadInput when it has no exported weights."""
+        row = self.checkpoint(id_or_prefix)
+        if row["file"] is None:
+            job = row["job_id"][:8]
+            raise BadInput(
+                f"checkpoint {row['id'][:8]} has no exported weights: a training exports its encoders at its end, and "
+                f"this is step {row['step']} of job {job}; see: cmac checkpoint list --job {job}"
+            )
+        weights = download(self.connection, row["file"], row["file_sha256"], Path(folder) / "encoders.safetensors")
+        card = weights.with_name("model-card.md")
+        card.write_text(self.model_card(row["id"]), encoding="utf-8")
+        return [weights, card]
 
     def nodes(self) -> Iterator[dict[str, Any]]:
         """Machines, their devices and leases."""

@@ -77,6 +77,8 @@ def _listed(facts: Facts) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, str):
         return _line(value)
+    if isinstance(value, int | float):
+        return json.dumps(value)
     return f"`{json.dumps(value, sort_keys=True)}`".replace("|", "\\|")
 
 

@@ -45,7 +45,7 @@ def _trained(job: Job, checkpoint: Checkpoint, lineage: dict[str, Any]) -> tuple
     spec, dataset = job.spec, lineage.get("dataset", {})
     data = {"dataset": dataset.get("name"), "manifest": dataset.get("manifest_sha256")}
     settings = {name: spec.get(name) for name in ("objective", "preset", "scale", "seed")}
-    settings |= {"train_epochs": checkpoint.train_epoch, "of": spec.get("optim", {}).get("epochs")}
+    settings |= {"train_epochs": checkpoint.train_epoch, "train_epochs in all": spec.get("optim", {}).get("epochs")}
     settings |= {"started from": lineage.get("init_checkpoint"), "spec_sha256": job.spec_sha256}
     return data | {"only clips with": spec.get("where")}, settings, differences(spec)
 

@@ -1,4 +1,4 @@
-"""What jobs read and leave behind: datasets, checkpoints, and the roots that media come from."""
+"""What jobs read: datasets, and the roots that media come from."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,8 +16,8 @@ from api.openapi import problems
 from api.pages import Cursor, Limit, cut
 from api.trail import TrailDep
 from api.views.base import ListView
-from api.views.data import CheckpointView, DatasetView, RootView
-from store import checkpoints, datasets, jobs, roots
+from api.views.data import DatasetView, RootView
+from store import datasets, roots
 from store.idempotency import Answer
 
 router = APIRouter(tags=["catalog"])
@@ -66,29 +66,6 @@ def list_quarantine(
     """Files that its pack refused, each with a reason."""
     rows = datasets.quarantine(session, datasets.get(session, reference, principal))
     return cut(request, response, rows, lambda row: str(row["source"]), limit=limit, cursor=cursor)
-
-
-@router.get("/checkpoints", responses=problems(404))
-def list_checkpoints(
-    request: Request,
-    response: Response,
-    principal: ViewerDep,
-    session: SessionDep,
-    job: Annotated[UUID | None, Query(description="Only of this job.")] = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
-) -> ListView[CheckpointView]:
-    """Saved states that are there and good, newest first."""
-    if job is not None:
-        jobs.get(session, job, principal)
-    rows = [CheckpointView.model_validate(row) for row in checkpoints.listed(session, principal, job, _MOST)]
-    return cut(request, response, rows, lambda row: str(row.id), limit=limit, cursor=cursor)
-
-
-@router.get("/checkpoints/{checkpoint_id}", responses=problems(404))
-def get_checkpoint(checkpoint_id: UUID, principal: ViewerDep, session: SessionDep) -> CheckpointView:
-    """One saved state."""
-    return CheckpointView.model_validate(checkpoints.get(session, checkpoint_id, principal))
 
 
 @router.get("/roots")

@@ -1,11 +1,14 @@
 """Datasets, checkpoints, artifacts, roots and keys, as they leave. Paths of machines stay inside."""
 
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from pydantic import Field, computed_field
+from sqlalchemy.orm import Session
 
 from api.views.base import Time, View
+from store import artifacts, results
+from store.tables import Checkpoint, Job
 
 
 class ArtifactView(View):
@@ -47,6 +50,33 @@ class CheckpointView(View):
     state: str
     pinned_by: str | None
     created_at: Time
+
+
+class WholeCheckpointView(CheckpointView):
+    """One saved state with what it was made of."""
+
+    project: str
+    file: str | None = Field(description="Its encoders as safetensors; null in the middle of a training.")
+    file_sha256: str | None
+    file_bytes: int | None
+    card: str = Field(description="Its model card.")
+    lineage: dict[str, Any]
+
+    @classmethod
+    def whole(cls, session: Session, checkpoint: Checkpoint) -> Self:
+        """The view of a row and what belongs to it."""
+        job, exported = session.get_one(Job, checkpoint.job_id), artifacts.encoders_of(session, checkpoint)
+        here = f"/checkpoints/{checkpoint.id}"
+        more = {
+            "project": job.project,
+            "file": f"{here}/file" if exported else None,
+            "file_sha256": exported.sha256 if exported else None,
+            "file_bytes": exported.bytes if exported else None,
+            "card": f"{here}/card",
+            "lineage": {"job": str(job.id), "kind": job.kind, **results.lineage(session, job)},
+        }
+        columns = {column.key: getattr(checkpoint, column.key) for column in Checkpoint.__table__.columns}
+        return cls.model_validate(columns | more)
 
 
 class DatasetView(View):

@@ -2,7 +2,7 @@
 
 import typer
 
-from client.commands import datasets, jobs, lab, output, results, service
+from client.commands import checkpoints, datasets, jobs, lab, output, results, service
 
 app = typer.Typer(
     name="cmac",
@@ -31,5 +31,5 @@ app.command()(lab.nodes)
 app.command()(lab.queue)
 app.add_typer(datasets.dataset, name="dataset")
 app.add_typer(datasets.root, name="root")
-app.add_typer(lab.checkpoint, name="checkpoint")
+app.add_typer(checkpoints.checkpoint, name="checkpoint")
 app.add_typer(lab.key, name="key")

@@ -1,4 +1,4 @@
-"""Looking after the lab: machines, queue, checkpoints, keys."""
+"""Looking after the lab: machines, queue, keys."""
 
 from typing import Annotated
 
@@ -8,7 +8,6 @@ from client import tables
 from client.api import Client
 from client.terminal import JsonFlag, QuietFlag, UrlOption, answer, notes
 
-checkpoint = typer.Typer(help="Checkpoints of trainings.", no_args_is_help=True)
 key = typer.Typer(help="API keys.", no_args_is_help=True)
 
 
@@ -34,28 +33,6 @@ def queue(json: JsonFlag = False, url: UrlOption = None) -> None:
         body = lab.queue()
     rows = body.get("items") or body.get("jobs") or []
     answer(body, lambda: tables.jobs_table(rows) if rows else "nothing waits", as_json=json)
-
-
-@checkpoint.command("list")
-def list_checkpoints(
-    job: Annotated[str | None, typer.Option(help="Only this job's.")] = None,
-    limit: Annotated[int, typer.Option(help="How many, newest first.")] = 30,
-    json: JsonFlag = False,
-    quiet: QuietFlag = False,
-    url: UrlOption = None,
-) -> None:
-    """List checkpoints."""
-    with Client(url) as lab:
-        filters = {"job": lab.job(job).id} if job else {}
-        rows = list(lab.checkpoints(limit, **filters))
-    made = tables.table("id", "job", ("step", "right"), ("train epoch", "right"), ("size", "right"), ("age", "right"))
-    for row in rows:
-        job_id = str(row.get("job") or row.get("job_id") or "")[:8]
-        epoch = tables.number(row.get("train_epoch"))
-        since = tables.age(row.get("created_at"))
-        made.add_row(str(row["id"])[:8], job_id, str(row.get("step")), epoch, tables.size(row.get("bytes")), since)
-    answer(rows, lambda: made if rows else "no checkpoints", as_json=json,
-           ids=[str(row["id"]) for row in rows] if quiet else None)  # fmt: skip
 
 
 @key.command("create")

@@ -16,7 +16,7 @@ def differences(pretrain: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     return {
         name: (usual.get(name), value)
         for name, value in told.items()
-        if usual.get(name) != value and name.split(".")[0] not in _NOT_SETTINGS
+        if usual.get(name) != value and name.split(".")[0] not in _NOT_SETTINGS and name != "data.workers"
     }
 
 

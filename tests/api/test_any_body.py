@@ -27,12 +27,12 @@ VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=4), max_leaves=12
 )
 BODIES = st.fixed_dictionaries(
-    {"kind": st.sampled_from(["pack", "pretrain", "retrieval", "probe", "attention"])},
+    {"kind": st.sampled_from(["pack", "import", "pretrain", "retrieval", "probe", "attention"])},
     optional={
         "dataset": st.sampled_from(["moving", "none"]),
         "preset": st.sampled_from(["small", "paper", "projected"]),
         "source": st.one_of(VALUES, st.just({"generate": "sounding-objects"})),
-        "checkpoint": st.one_of(VALUES, st.just({"random_init": True})),
+        "checkpoint": st.one_of(VALUES, st.just({"random_init": True})), "init": VALUES, "layout": VALUES,
         "modality": st.sampled_from(["audio", "video"]),
         "queue": VALUES, "resources": VALUES, "data": VALUES, "optim": VALUES, "split": VALUES, "seed": SCALARS,
         "name": st.text(max_size=30), "where": st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=2),

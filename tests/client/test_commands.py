@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cmac_core.events import Metrics, Progress
+from cmac_core.events import Metrics, Progress, Saved
 from store.ends import Reason
 from store.keys import Role
 from tests.api.conftest import RETRIEVAL, Lab
@@ -176,6 +176,32 @@ def test_the_lab_shows_its_machines_queue_and_checkpoints(cmac: Cmac) -> None:
     assert "64 cpu" in cmac("nodes").out
     assert cmac("queue").code == 0
     assert cmac("checkpoint", "list").code == 0
+
+
+def test_weights_are_imported_shown_and_fetched(cmac: Cmac, lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(b"weights")
+    row = json.loads(cmac("checkpoint", "import", str(tmp_path / "weights.pt"), "--layout", "gdt", "--json").out)
+    assert (row["kind"], row["name"], row["spec"]["layout"]) == ("import", "import weights.pt", "gdt")
+    assert cmac("checkpoint", "import", str(tmp_path / "nowhere.pt")).code == 2
+    lease = lab.start(row["id"])
+    for step in (0, 1):
+        path = f"checkpoints/step-{step}/state.pt"
+        (lab.folder(row["id"]) / path).parent.mkdir(parents=True)
+        (lab.folder(row["id"]) / path).write_bytes(b"state")
+        lab.tell(lease, Saved(step=step, train_epoch=0, path=path, sha256="0" * 64, bytes=5, kind="weights"))
+    lab.tell(lease, lab.artifact(row["id"], "encoders.safetensors", b"tensors", "x/y", "encoders", step=0))
+    lab.succeed(lease)
+    listed = json.loads(cmac("checkpoint", "list", "--job", row["id"], "--json").out)
+    ids = {one["step"]: one["id"] for one in listed}
+    shown = cmac("checkpoint", "show", ids[0])
+    assert f"/checkpoints/{ids[0]}/file" in shown.out.replace("\n", "")
+    out = tmp_path / "out"
+    got = cmac("checkpoint", "get", ids[0], "--out", str(out))
+    assert (got.code, (out / "encoders.safetensors").read_bytes()) == (0, b"tensors")
+    assert (out / "model-card.md").read_text().startswith("# import weights.pt\n")
+    refused = cmac("checkpoint", "get", ids[1], "--out", str(tmp_path / "none"))
+    assert (refused.code, "has no exported weights" in refused.err) == (2, True)
+    assert not (tmp_path / "none").exists()
 
 
 def test_keys_are_made_shown_once_and_revoked(cmac: Cmac, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

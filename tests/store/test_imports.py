@@ -79,7 +79,8 @@ def test_an_import_takes_a_slot_and_no_gpu_and_reads_its_file(lab: Lab, media: P
 def test_an_import_that_left_no_checkpoint_has_not_succeeded(lab: Lab) -> None:
     job = lab.submit("import")
     lease = lab.run(job)
-    lab.tell(lease, Ended(outcome="finished"))
+    value = Value(name="parameters", value=1, unit="", n=1)
+    lab.tell(lease, Result(values=(value,), protocol={}), Ended(outcome="finished"))
     lab.finish(lease)
     assert lab.again(job).state is not JobState.succeeded
 
@@ -172,10 +173,10 @@ def test_a_card_names_data_settings_code_and_the_results_of_this_checkpoint(lab:
     assert text.startswith("# base\n")
     assert "- dataset: moving@1" in text
     assert f"- manifest: {'0' * 64}" in text
-    assert "- seed: `11`" in text
-    assert "- train_epochs: `1.0`" in text
-    assert "| `loss.lambda_ac` | `1.5` | `0.5` |" in text
-    assert "| `model.width` | `64` | `8` |" in text
+    assert "- seed: 11\n" in text
+    assert "- train_epochs: 1.0\n" in text
+    assert "| `loss.lambda_ac` | 1.5 | 0.5 |" in text
+    assert "| `model.width` | 64 | 8 |" in text
     assert "| retrieval on moving@1 | r@1, pool gap | 61.2 % (50.0 to 70.5) | 20 |  | 12.5 % |" in text
     assert "9.0 %" not in text
     stranger = Principal("admin", Role.viewer, project="elsewhere")

@@ -69,6 +69,17 @@ def test_evaluation_shows_the_center_of_the_whole_picture() -> None:
     torch.testing.assert_close(center_view(frames[None], 32)[0].permute(1, 2, 3, 0), expected, rtol=0, atol=1e-4)
 
 
+def test_each_channel_may_have_its_own_mean_and_deviation() -> None:
+    frames = torch.randint(0, 255, (1, 4, 40, 48, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    mean, std = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
+    plain = center_view(frames, 32, 0.0, 1.0)
+    expected = oracle.normalize(plain[0].transpose(0, 1), mean, std).transpose(0, 1)
+    torch.testing.assert_close(center_view(frames, 32, mean, std)[0], expected)
+    sampling = ClipSampling(crop=32, short_side=(32, 32), mean=mean, std=std)
+    view = View(32, 0.5, 0.5, False, None)
+    torch.testing.assert_close(augment(frames, [view], sampling)[0], expected)
+
+
 def test_views_are_drawn_from_their_ranges_and_from_seed_pass_and_clip_alone() -> None:
     views = [draw_view(SAMPLING, 0, 0, index) for index in range(300)]
     assert {view.short_side for view in views} == set(range(32, 49))

@@ -1,0 +1,85 @@
+"""Checkpoints: of trainings here and of weights from elsewhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from client import tables
+from client.api import Client
+from client.commands.datasets import root_of
+from client.commands.jobs import finish
+from client.errors import BadInput
+from client.terminal import JsonFlag, QuietFlag, UrlOption, answer, notes
+
+checkpoint = typer.Typer(help="Checkpoints: list, look at, fetch, import.", no_args_is_help=True)
+
+CheckpointArgument = Annotated[str, typer.Argument(metavar="CHECKPOINT", help="Its id or the unique start of it.")]
+
+
+@checkpoint.command("list")
+def list_checkpoints(
+    job: Annotated[str | None, typer.Option(help="Only this job's.")] = None,
+    limit: Annotated[int, typer.Option(help="How many, newest first.")] = 30,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+    url: UrlOption = None,
+) -> None:
+    """List checkpoints."""
+    with Client(url) as lab:
+        filters = {"job": lab.job(job).id} if job else {}
+        rows = list(lab.checkpoints(limit, **filters))
+    made = tables.table("id", "job", ("step", "right"), ("train epoch", "right"), ("size", "right"), ("age", "right"))
+    for row in rows:
+        job_id = str(row.get("job") or row.get("job_id") or "")[:8]
+        epoch = tables.number(row.get("train_epoch"))
+        since = tables.age(row.get("created_at"))
+        made.add_row(str(row["id"])[:8], job_id, str(row.get("step")), epoch, tables.size(row.get("bytes")), since)
+    answer(rows, lambda: made if rows else "no checkpoints", as_json=json,
+           ids=[str(row["id"]) for row in rows] if quiet else None)  # fmt: skip
+
+
+@checkpoint.command("import")
+def import_weights(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .pt, .pth or .safetensors on the service's machine.")],
+    layout: Annotated[str, typer.Option(help="auto, torchvision, gdt, selavi or ours.")] = "auto",
+    name: Annotated[str, typer.Option(help="Name of the job.")] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the import to its end.")] = False,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+    url: UrlOption = None,
+) -> None:
+    """Make a checkpoint of weights from elsewhere: names their folder as a root, then queues an import job."""
+    source = file.expanduser().resolve()
+    if not source.is_file():
+        raise BadInput(f"{file}: no such file")
+    with Client(url) as lab:
+        job = lab.import_weights(root_of(lab, source.parent), source.name, layout, name or f"import {source.name}")
+        if wait:
+            finish([job], as_json=json, quiet=quiet)
+            return
+    answer(job.row, lambda: tables.jobs_table([job.row]), as_json=json, ids=[job.id] if quiet else None)
+    if not (json or quiet):
+        notes().print(f"Follow: cmac wait {job.id[:8]}", style="dim")
+
+
+@checkpoint.command("show")
+def show_checkpoint(checkpoint: CheckpointArgument, json: JsonFlag = False, url: UrlOption = None) -> None:
+    """Show one checkpoint: what made it, and of what."""
+    with Client(url) as lab:
+        row = lab.checkpoint(checkpoint)
+    answer(row, lambda: tables.facts((key, tables.cell(value)) for key, value in row.items()), as_json=json)
+
+
+@checkpoint.command("get")
+def get_checkpoint(
+    checkpoint: CheckpointArgument,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the files; made when missing.")] = Path("."),
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+    url: UrlOption = None,
+) -> None:
+    """Fetch its encoders (.safetensors, torchvision's names) and its model card."""
+    with Client(url) as lab:
+        paths = [str(path) for path in lab.save_checkpoint(checkpoint, out)]
+    answer(paths, lambda: "\n".join(paths), as_json=json, ids=paths if quiet else None)

@@ -63,16 +63,17 @@ def subject(
         path = run.input(CHECKPOINT)
         trained = load_encoders(path)
         front_end, pixels, model, mel = trained.front_end, trained.pixels, trained.model, mel_of(trained)
-        encoders[OURS] = _encoder(trained, modality)
+        encoders[OURS] = encoder_of(trained, modality)
         lineage = lineage_of(trained, path)
-    encoders[RANDOM] = _encoder(random_encoders(model, seed), modality)
+    encoders[RANDOM] = encoder_of(random_encoders(model, seed), modality)
     showing = Showing(geometry, seconds, front_end.sample_rate, video, audio)
     prepare = Preparation(showing, build_front_end(front_end), mel, pixels, run.device)
     lineage |= {"manifest_sha256": dataset.summary.manifest_sha256, "random_init_seed": seed}
     return Subject({name: encoder.to(run.device) for name, encoder in encoders.items()}, prepare, lineage)
 
 
-def _encoder(trained: TrainedEncoders, modality: Modality) -> nn.Module:
+def encoder_of(trained: TrainedEncoders, modality: Modality) -> nn.Module:
+    """Its encoder of this modality. Raises UserError when it has none."""
     encoder = trained.video if modality == "video" else trained.audio
     if encoder is None:
         made = f"imported from {trained.origin.get('file')} ({trained.origin.get('layout')})"

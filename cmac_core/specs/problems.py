@@ -19,24 +19,41 @@ class FieldProblem(NamedTuple):
     hint: str | None = None
 
 
-def field_problems(error: ValidationError) -> list[FieldProblem]:
-    """All wrong fields of a JOB_SPEC validation, union branches folded away, with did-you-mean."""
+# Kinds that the service takes and expands; one run of the core is one job.
+EXPANDED = ("experiment",)
+
+
+def field_problems(error: ValidationError, model: type[BaseModel] | None = None) -> list[FieldProblem]:
+    """All wrong fields of a validation by JOB_SPEC (or `model`), union branches folded away, with did-you-mean."""
     problems: dict[tuple[str, str], FieldProblem] = {}
     for item in error.errors(include_url=False, include_context=True):
-        problem = _problem(item)
+        problem = _problem(item, model)
         problems.setdefault((problem.pointer, problem.message), problem)
     return list(problems.values())
 
 
-def _problem(item: Any) -> FieldProblem:
+def wrong_kind(got: Any, kinds: Iterable[str] = KINDS) -> FieldProblem:
+    """A kind that there is not, with those that there are."""
+    if got in EXPANDED:
+        hint = f"an {got} is expanded into jobs by the service: cmac submit, or POST /jobs"
+        return FieldProblem("/kind", f"must be one of {', '.join(kinds)}", got, hint)
+    return FieldProblem("/kind", f"must be one of {', '.join(kinds)}", got, _nearest(str(got), kinds))
+
+
+def pointer_part(part: object) -> str:
+    """One step of a JSON pointer, escaped (RFC 6901)."""
+    return str(part).replace("~", "~0").replace("/", "~1")
+
+
+def _problem(item: Any, model: type[BaseModel] | None) -> FieldProblem:
     loc = item["loc"]
     if item["type"] in ("union_tag_not_found", "union_tag_invalid"):  # only kinds have tags that a user writes
-        got = item["input"].get("kind") if isinstance(item["input"], dict) else item["input"]
-        return FieldProblem("/kind", f"must be one of {', '.join(KINDS)}", got, _nearest(str(got), KINDS))
-    path = [part for part in loc[1:] if not _is_form(part)]
-    pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+        return wrong_kind(item["input"].get("kind") if isinstance(item["input"], dict) else item["input"])
+    root, loc = (model, loc) if model else (_kind(loc[0]) if loc else None, loc[1:])
+    path = [part for part in loc if not _is_form(part) and part != "[key]"]
+    pointer = "".join(f"/{pointer_part(part)}" for part in path)
     if item["type"] == "extra_forbidden":
-        return FieldProblem(pointer, "no such field", item["input"], _nearest(str(path[-1]), _siblings(loc)))
+        return FieldProblem(pointer, "no such field", item["input"], _nearest(str(path[-1]), _siblings(root, loc)))
     message = item["msg"].removeprefix("Value error, ")
     hint = None
     if item["type"] == "literal_error" and item["input"]:
@@ -56,16 +73,23 @@ def _nearest(word: str, allowed: Iterable[str]) -> str | None:
     return f"did you mean {near[0]}?" if near else None
 
 
-def _siblings(loc: tuple[Any, ...]) -> list[str]:
+def _kind(name: object) -> Any:
+    kinds = get_args(get_args(JobSpec)[0])
+    return next((kind for kind in kinds if kind.model_fields["kind"].default == name), None)
+
+
+def _siblings(root: Any, loc: tuple[Any, ...]) -> list[str]:
     """The fields that stand where an unknown one was given."""
-    node: Any = next(kind for kind in get_args(get_args(JobSpec)[0]) if kind.model_fields["kind"].default == loc[0])
-    for part in loc[1:-1]:
+    node = root
+    for part in loc[:-1]:
         node = _member(node, part) if _is_form(part) else _below(node, part)
     return list(node.model_fields) if _is_model(node) else []
 
 
 def _below(node: Any, part: object) -> Any:
-    """The type of a field; of an optional one what it is when given."""
+    """The type of a field; of an optional one what it is when given; of a place in a list the list's items."""
+    if isinstance(part, int):
+        return next(iter(get_args(node)), None)
     field = node.model_fields.get(part) if _is_model(node) else None
     if field is None:
         return None

@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from cmac_core.experiments.cost import videos_per_step
 from cmac_core.specs import (
     Attention,
     Import,
@@ -50,11 +51,13 @@ def check_references(session: Session, resolved: "Resolved", principal: Principa
     assert not isinstance(spec, Pack | Import)
     resolved.dataset = datasets.find(session, spec.dataset, principal)
     if resolved.dataset is None:
-        told, tip = _no_dataset(session, spec.dataset, principal)
+        told, tip = no_dataset(session, spec.dataset, principal)
         found.add(UnknownReference, "/dataset", told, spec.dataset, tip)
     else:
         _check_dataset(spec, resolved.dataset, found)
     if isinstance(spec, Pretrain):
+        if resolved.dataset is not None:
+            _check_enough(spec, resolved.dataset, found)
         _warn(spec, resolved)
         if spec.init is not None:
             maker = _find_checkpoint(session, spec.init, "/init", resolved, principal, found)
@@ -67,6 +70,28 @@ def check_references(session: Session, resolved: "Resolved", principal: Principa
     if isinstance(spec, Attention) and isinstance(spec.checkpoint, RandomInit):
         message = "attention maps need a trained model; the evaluation itself shows the untrained one beside it"
         found.add(Incompatible, "/checkpoint", message)
+
+
+def no_dataset(session: Session, reference: str, principal: Principal) -> tuple[str, str]:
+    """What to say of a dataset that is not there: message and hint."""
+    name = reference.partition("@")[0]
+    packing = select(Job).where(Job.kind == "pack", Job.state.not_in(FINAL), Job.spec["dataset"].astext == name)
+    job = session.scalars(packing.limit(1)).first()
+    if job is not None and principal.sees(job.project):
+        return f"there is no dataset {reference!r} yet", f"job {job.id} is packing it: wait for its end"
+    known = sorted({one.name for one in datasets.listed(session, principal)})
+    newest = datasets.find(session, name, principal)
+    if newest is not None:
+        return f"there is no dataset {reference!r}", f"the newest is {newest.reference}"
+    hint = f"known: {', '.join(known[:20])}" if known else "none is packed yet: submit a pack job, or cmac dataset add"
+    return f"there is no dataset {reference!r}", hint
+
+
+def clips_for(spec: Reader, dataset: Dataset) -> int:
+    """How many clips of a dataset a job may use at most, as far as its counts tell."""
+    clips = dataset.with_audio if _needs_sound(spec) else dataset.clips
+    part = spec.where.get("split")
+    return clips if part is None else min(clips, dataset.counts.get(part, 0))
 
 
 def divides(spec: Pretrain, ranks: int) -> bool:
@@ -98,21 +123,6 @@ def lock_parent(session: Session, job_id: UUID, principal: Principal) -> Job | N
     return job if job is not None and principal.sees(job.project) else None
 
 
-def _no_dataset(session: Session, reference: str, principal: Principal) -> tuple[str, str]:
-    """Message and hint."""
-    name = reference.partition("@")[0]
-    packing = select(Job).where(Job.kind == "pack", Job.state.not_in(FINAL), Job.spec["dataset"].astext == name)
-    job = session.scalars(packing.limit(1)).first()
-    if job is not None and principal.sees(job.project):
-        return f"there is no dataset {reference!r} yet", f"job {job.id} is packing it: wait for its end"
-    known = sorted({one.name for one in datasets.listed(session, principal)})
-    newest = datasets.find(session, name, principal)
-    if newest is not None:
-        return f"there is no dataset {reference!r}", f"the newest is {newest.reference}"
-    hint = f"known: {', '.join(known[:20])}" if known else "none is packed yet: submit a pack job, or cmac dataset add"
-    return f"there is no dataset {reference!r}", hint
-
-
 def _check_dataset(spec: Reader, dataset: Dataset, found: "Findings") -> None:
     name = dataset.reference
     if _needs_sound(spec) and dataset.with_audio == 0:
@@ -136,6 +146,14 @@ def _check_dataset(spec: Reader, dataset: Dataset, found: "Findings") -> None:
                 if value not in dataset.counts:
                     message = f"{name} has no clips of split {value!r}; it has {', '.join(sorted(dataset.counts))}"
                     found.add(Incompatible, f"/split/{part}", message, value)
+
+
+def _check_enough(spec: Pretrain, dataset: Dataset, found: "Findings") -> None:
+    clips, taken = clips_for(spec, dataset), videos_per_step(spec)
+    if clips < taken and not found.problems:
+        message = f"a step takes {taken} videos, and {dataset.reference} has {clips} that may be shown"
+        hint = "a smaller batch, with a model.bn_group that divides it, or a larger dataset"
+        found.add(InvalidSpec, "/optim/batch", message, spec.optim.batch, hint)
 
 
 def _check_column(dataset: Dataset, pointer: str, column: str, found: "Findings") -> None:

@@ -28,7 +28,7 @@ from store.states import (
     StopFor,
 )
 from store.submission import Resolved
-from store.tables import Attempt, Job, JobEdge, Part
+from store.tables import Attempt, Cell, Job, JobEdge, Part
 
 __all__ = [
     "FILTERS",
@@ -38,6 +38,7 @@ __all__ = [
     "cancel",
     "counts",
     "edges",
+    "enter",
     "estimate",
     "get",
     "lock",
@@ -56,7 +57,11 @@ def submit(session: Session, spec: JobSpec, principal: Principal) -> Job:
     Raises InvalidSpec, UnknownReference, Incompatible, Infeasible (all with every error found),
     QuotaExceeded, Forbidden (role; urgent; foreign project).
     """
-    resolved = submission.resolve(session, spec, principal)
+    return enter(session, submission.resolve(session, spec, principal), principal)
+
+
+def enter(session: Session, resolved: Resolved, principal: Principal) -> Job:
+    """Store a spec that this transaction has resolved, and make its edges; wakes the scheduler."""
     job = _insert(session, resolved, principal)
     audit.write(session, principal, "job.submit", str(job.id), after={"kind": job.kind, "spec_sha256": job.spec_sha256})
     return job
@@ -104,9 +109,12 @@ def cancel(session: Session, job_id: UUID, principal: Principal, *, force: bool 
     raise IllegalMove(f"job {job_id} is moving too fast; ask again", state=str(job.state), allowed=["cancel"])
 
 
-def retry(session: Session, job_id: UUID, principal: Principal, *, fresh: bool = False) -> Job:
-    """A new job of the same spec, from the last checkpoint unless `fresh`.
+def retry(
+    session: Session, job_id: UUID, principal: Principal, *, fresh: bool = False, parent: UUID | None = None
+) -> Job:
+    """A new job of the same spec, from the last checkpoint unless `fresh`; cells that showed the old one show it.
 
+    `parent`: the pretraining that an evaluation reads now.
     Raises NotFound, Forbidden, IllegalMove (not failed or cancelled), AlreadyExists (a retry of it lives).
     """
     old = get(session, job_id, principal)
@@ -117,8 +125,10 @@ def retry(session: Session, job_id: UUID, principal: Principal, *, fresh: bool =
     live = session.scalar(select(Job.id).where(Job.retry_of == old.id, Job.state.not_in(FINAL)))
     if live is not None:
         raise AlreadyExists(f"job {live} is a retry of this one and not finished", existing=str(live))
-    resolved = submission.resolve(session, JOB_SPEC.validate_python(old.spec), principal)
+    body = old.spec if parent is None else {**old.spec, "checkpoint": {"job": str(parent)}}
+    resolved = submission.resolve(session, JOB_SPEC.validate_python(body), principal)
     job = _insert(session, resolved, principal, retry_of=old.id, resume=None if fresh else old.resume_checkpoint)
+    session.execute(update(Cell).where(Cell.job_id == old.id).values(job_id=job.id))
     audit.write(session, principal, "job.retry", str(old.id), after={"job": str(job.id), "fresh": fresh})
     return job
 

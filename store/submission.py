@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from cmac_core.specs import JOB_SPEC, Import, JobSpec, Pack, Pretrain, SoundingObjects
+from cmac_core.specs import JOB_SPEC, Import, JobSpec, Pack, Pretrain, Queue, SoundingObjects
 from cmac_core.specs.problems import FieldProblem
 from store import capacity, compatibility, roots, shards
 from store.capacity import Capacity
@@ -72,9 +72,12 @@ class Findings:
                 raise kind([problem for _, problem in self.problems], **members)
 
 
-def resolve(session: Session, spec: JobSpec, principal: Principal) -> Resolved:
-    """Check and resolve. Locks the parents, so that none becomes final unseen. Raises as `jobs.submit` says."""
-    _check_rights(session, spec, principal)
+def resolve(session: Session, spec: JobSpec, principal: Principal, known: Capacity | None = None) -> Resolved:
+    """Check and resolve. Locks the parents, so that none becomes final unseen. Raises as `jobs.submit` says.
+
+    `known` is the lab's capacity, for who resolves many specs at once.
+    """
+    check_rights(session, spec.queue, principal)
     found = Findings()
     resolved = Resolved(spec=spec, rank=Priority(spec.queue.priority).rank)
     if session.scalar(select(Project.id).where(Project.name == spec.queue.project)) is None:
@@ -86,7 +89,7 @@ def resolve(session: Session, spec: JobSpec, principal: Principal) -> Resolved:
             shards.check(session, resolved, principal, found)
     else:
         compatibility.check_references(session, resolved, principal, found)
-    _give_resources(capacity.known(session), resolved, found)
+    _give_resources(known or capacity.known(session), resolved, found)
     found.raise_if_any()
     # Validated anew, so that what is stored is what any reader would read.
     body = spec.model_dump(mode="json")
@@ -97,6 +100,19 @@ def resolve(session: Session, spec: JobSpec, principal: Principal) -> Resolved:
         body["precision"] = "bf16" if resolved.gpus else "fp32"
     resolved.spec = JOB_SPEC.validate_python(body)
     return resolved
+
+
+def check_rights(session: Session, queue: Queue, principal: Principal) -> None:
+    """Raises Forbidden (role; urgent; foreign project) and QuotaExceeded."""
+    principal.require(Role.submitter)
+    if not principal.sees(queue.project):
+        raise Forbidden(f"your key is for the project {principal.project}, not for {queue.project}")
+    if queue.priority == "urgent" and not principal.role.includes(Role.operator):
+        raise Forbidden("priority urgent is for operators", needs_role=str(Role.operator))
+    limit = settings().queued_per_user
+    used = session.scalar(select(func.count()).where(Job.owner == principal.user, Job.state.in_(WAITING))) or 0
+    if used >= limit:
+        raise QuotaExceeded(f"{used} of your jobs are waiting; the limit is {limit}", limit=limit, used=used)
 
 
 def cost(session: Session, resolved: Resolved) -> dict[str, Any]:
@@ -126,18 +142,6 @@ def _disk_bytes(spec: JobSpec) -> int | None:
         return None
     kept = spec.checkpoints.keep or spec.optim.epochs // spec.checkpoints.every_epochs
     return int(CHECKPOINT_BYTES * (spec.model.width / 64) ** 2) * (kept + 1)
-
-
-def _check_rights(session: Session, spec: JobSpec, principal: Principal) -> None:
-    principal.require(Role.submitter)
-    if not principal.sees(spec.queue.project):
-        raise Forbidden(f"your key is for the project {principal.project}, not for {spec.queue.project}")
-    if spec.queue.priority == "urgent" and not principal.role.includes(Role.operator):
-        raise Forbidden("priority urgent is for operators", needs_role=str(Role.operator))
-    limit = settings().queued_per_user
-    used = session.scalar(select(func.count()).where(Job.owner == principal.user, Job.state.in_(WAITING))) or 0
-    if used >= limit:
-        raise QuotaExceeded(f"{used} of your jobs are waiting; the limit is {limit}", limit=limit, used=used)
 
 
 def _check_source(session: Session, spec: Pack | Import, found: Findings) -> None:

@@ -249,6 +249,38 @@ class JobEdge(Table):
     __table_args__ = (Index(None, "parent"),)
 
 
+class Experiment(Table):
+    """A request that became many jobs. Its state is theirs; `layout` is the table that they fill."""
+
+    __tablename__ = "experiments"
+    id: Mapped[uuid.UUID] = _id()
+    project: Mapped[str] = mapped_column(ForeignKey("projects.name", onupdate="CASCADE"))
+    owner: Mapped[str] = mapped_column(ForeignKey("users.name", onupdate="CASCADE"))
+    name: Mapped[str] = mapped_column(server_default="")
+    recipe: Mapped[str | None]  # null: a grid of one's own
+    scale: Mapped[str]
+    spec: Mapped[JSON]  # as validated at submit; never changed
+    layout: Mapped[JSON]  # tables: rows, columns, the paper's numbers; read as it was written
+    submitted_at: Mapped[datetime] = _now()
+    __table_args__ = (Index(None, "submitted_at", "id"), Index(None, "project", "submitted_at", "id"))
+
+
+class Cell(Table):
+    """One place in an experiment's table. It points to its newest job; equal places share one."""
+
+    __tablename__ = "cells"
+    experiment_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("experiments.id", ondelete="CASCADE"), primary_key=True)
+    cell: Mapped[str] = mapped_column(primary_key=True)  # table/row/seed[/evaluation[/part]]
+    position: Mapped[int]
+    table: Mapped[str]
+    row: Mapped[str]
+    seed: Mapped[int]
+    evaluation: Mapped[str] = mapped_column(server_default="")  # empty: the row's own job
+    part: Mapped[str] = mapped_column(server_default="")
+    job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id"))
+    __table_args__ = (Index(None, "job_id"),)
+
+
 class Attempt(Table):
     """One try at running a job."""
 

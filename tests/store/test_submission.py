@@ -58,6 +58,14 @@ def test_a_batch_that_does_not_divide_is_refused_with_legal_numbers(lab: Lab) ->
     assert "legal: optim.batch 64, or model.bn_group 8, or 2 devices" in told["/optim/batch"]
 
 
+def test_fewer_clips_than_a_step_takes_are_refused(lab: Lab) -> None:
+    lab.dataset("few", clips=40, with_audio=31)
+    told = refused(lab, InvalidSpec, dataset="few")
+    assert "a step takes 32 videos, and few@1 has 31 that may be shown" in told["/optim/batch"]
+    assert lab.submit(dataset="few", objective="single_v").state is JobState.queued
+    lab.submit(dataset="few", contrastive={"wi_pos": True})  # 16 videos, two clips of each
+
+
 def test_unknown_things_are_named_all_at_once(lab: Lab) -> None:
     told = refused(lab, UnknownReference, "retrieval", dataset="mooving", queue={"project": "none"},
                    checkpoint={"job": str(uuid.uuid4())})  # fmt: skip
@@ -210,8 +218,8 @@ def test_edges_are_made_of_both_ways_of_naming_a_parent(lab: Lab) -> None:
 
 
 def test_names_get_versions_as_packs_end(lab: Lab) -> None:
-    made = DatasetMade(path="/data/made", manifest_sha256="1" * 64, clips=8, quarantined=0, hours=0.1, bytes=10,
-                       media="video", with_audio=8, labels={"class": 2})  # fmt: skip
+    made = DatasetMade(path="/data/made", manifest_sha256="1" * 64, clips=64, quarantined=0, hours=0.1, bytes=10,
+                       media="video", with_audio=64, labels={"class": 2})  # fmt: skip
     for version in (1, 2):
         pack = lab.submit("pack")
         lease = lab.run(pack)

@@ -15,7 +15,7 @@ from api.first_start import ensure_first_key
 from api.gauges import Gauges
 from api.rates import Rates
 from api.request_log import RequestLog
-from api.routers import catalog, checkpoints, files, jobs, lab, operation, pages, results, streams
+from api.routers import catalog, checkpoints, experiments, files, jobs, lab, operation, pages, results, streams
 from api.settings import ApiSettings, api_settings
 from api.sse import Streams
 from api.version import VERSION
@@ -44,8 +44,8 @@ def make_app(settings: ApiSettings | None = None, *, announce_key: bool = False)
         app.include_router(router)
     known = [Depends(authenticate)]
     # Streams first: /jobs/{id}/metrics/stream must not be taken for anything else.
-    data = (results.router, files.router, catalog.router, checkpoints.router)
-    for router in (streams.router, jobs.router, *data, lab.router):
+    routers = (streams, jobs, experiments, results, files, catalog, checkpoints, lab)
+    for router in (module.router for module in routers):
         app.include_router(router, dependencies=known, responses=openapi.problems(401, 403))
     app.add_middleware(BodyLimit, limit=settings.body_limit)
     app.add_middleware(RequestLog, gauges=app.state.gauges)  # added last, so it is outermost

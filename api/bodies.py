@@ -4,8 +4,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cmac_core.specs import JOB_SPEC, JobSpec
-from cmac_core.specs.problems import FieldProblem, field_problems
+from cmac_core.specs import JOB_SPEC, KINDS, JobSpec
+from cmac_core.specs.experiment import Experiment
+from cmac_core.specs.problems import EXPANDED, FieldProblem, field_problems, wrong_kind
 from cmac_core.specs.references import Slug
 from store.errors import InvalidSpec
 from store.keys import Role
@@ -13,14 +14,17 @@ from store.keys import Role
 B = TypeVar("B", bound="Body")
 
 
-def parse_spec(body: Any) -> JobSpec:
-    """Raises InvalidSpec with every wrong field at once."""
+def parse_spec(body: Any) -> JobSpec | Experiment:
+    """A job's spec or an experiment's. Raises InvalidSpec with every wrong field at once."""
     if not isinstance(body, dict):
         raise InvalidSpec([FieldProblem("", "must be an object", body, 'for example {"kind": "retrieval", …}')])
+    kind, taken = body.get("kind"), (*KINDS, *EXPANDED)
+    if kind not in taken:
+        raise InvalidSpec([wrong_kind(kind, taken)])
     try:
-        return JOB_SPEC.validate_python(body)
+        return Experiment.model_validate(body) if kind in EXPANDED else JOB_SPEC.validate_python(body)
     except ValidationError as error:
-        raise InvalidSpec(field_problems(error)) from error
+        raise InvalidSpec(field_problems(error, Experiment if kind in EXPANDED else None)) from error
 
 
 class Body(BaseModel):
@@ -66,6 +70,12 @@ class Retry(Body):
     """How to try again."""
 
     fresh: bool = Field(False, description="From the start, not from the last checkpoint.")
+
+
+class RetryCells(Retry):
+    """Which cells of an experiment to run again."""
+
+    rows: tuple[str, ...] = Field((), max_length=2000, description="Keys of rows; none means all.")
 
 
 def parse_body(kind: type[B], body: Any) -> B:

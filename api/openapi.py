@@ -7,6 +7,7 @@ from fastapi.openapi.utils import get_openapi
 
 from api.problem_kinds import PROBLEM_KINDS
 from cmac_core.specs import JOB_SPEC
+from cmac_core.specs.experiment import Experiment
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -15,7 +16,11 @@ _PROBLEM = {"application/problem+json": {"schema": {"$ref": _REF.format(model="P
 SPEC_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": {"$ref": _REF.format(model="JobSpec")}}},
+        "content": {
+            "application/json": {
+                "schema": {"oneOf": [{"$ref": _REF.format(model=m)} for m in ("JobSpec", "Experiment")]}
+            }
+        },
     }
 }
 EVENT_STREAM: Responses = {
@@ -23,6 +28,14 @@ EVENT_STREAM: Responses = {
     204: {"description": "The stream has ended and nothing follows."},
 }
 TEXT: Responses = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+TABLES: Responses = {
+    200: {
+        "content": {
+            media: {"schema": {"type": "string"}}
+            for media in ("text/csv", "text/markdown", "application/x-latex", "image/svg+xml")
+        }
+    }
+}
 CSV: Responses = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
 BYTES: Responses = {
     200: {"description": "The bytes.", "content": {"application/octet-stream": {}}},
@@ -65,7 +78,9 @@ def _described(app: FastAPI) -> dict[str, Any]:
     )
     spec = JOB_SPEC.json_schema(ref_template=_REF)
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
-    schemas |= {**spec.pop("$defs"), "JobSpec": spec, "Problem": _problem_schema()}
+    experiment = Experiment.model_json_schema(ref_template=_REF)
+    schemas |= {**spec.pop("$defs"), **experiment.pop("$defs"), "JobSpec": spec, "Experiment": experiment}
+    schemas["Problem"] = _problem_schema()
     for path in made["paths"].values():
         for operation in path.values():
             # FastAPI's own 422 has another shape than ours, and bad parameters are 400 here.

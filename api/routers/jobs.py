@@ -16,8 +16,10 @@ from api.json_bodies import JsonBody, OptionalJsonBody
 from api.once import IdempotencyKey, Once
 from api.openapi import SPEC_BODY, problems
 from api.pages import Cursor, Limit, cut, link_next
+from api.submitting import estimated, submitted
 from api.views.base import ListView
 from api.views.data import ArtifactView, CheckpointView
+from api.views.experiments import ExperimentView
 from api.views.jobs import EventView, JobListView, JobRow, JobView
 from store import artifacts, attempts, checkpoints, job_events, jobs
 from store.errors import BadCursor
@@ -29,7 +31,13 @@ DryRun = Annotated[bool, Query(description="Check and estimate; store nothing, u
 Force = Annotated[bool, Query(description="Do not wait for a checkpoint.")]
 
 
-@router.post("", status_code=202, response_model=JobView, openapi_extra=SPEC_BODY, responses=problems(409, 422, 429))
+@router.post(
+    "",
+    status_code=202,
+    response_model=JobView | ExperimentView,
+    openapi_extra=SPEC_BODY,
+    responses=problems(409, 422, 429),
+)
 def submit_job(
     request: Request,
     body: JsonBody,
@@ -38,14 +46,12 @@ def submit_job(
     idempotency_key: IdempotencyKey = None,
     dry_run: DryRun = False,
 ) -> Response:
-    """Submit one spec; `dry_run` only says what would happen."""
+    """Submit one spec, or an experiment that becomes many jobs; `dry_run` only says what would happen."""
     if dry_run:
-        return JSONResponse(jobs.estimate(session, parse_spec(body), principal))
+        return JSONResponse(estimated(session, parse_spec(body), principal))
 
     def submit() -> Answer:
-        job = jobs.submit(session, parse_spec(body), principal)
-        headers = {"Location": f"/jobs/{job.id}", "ETag": job_etag(job)}
-        return Answer(202, headers, JobView.whole(session, job).model_dump(mode="json"))
+        return submitted(session, parse_spec(body), principal)
 
     return Once(request, session, principal, idempotency_key).answer(body, submit)
 

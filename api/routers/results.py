@@ -8,20 +8,23 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from api.authentication import ViewerDep
 from api.dependencies import SessionDep
+from api.errors import NotAcceptable
 from api.etags import POLL_AGAIN_S, etag, is_known, not_modified
+from api.experiment_answers import Format, table_answer
 from api.filters import FiltersDep
-from api.openapi import CSV, Responses, problems
+from api.openapi import CSV, TABLES, Responses, problems
 from api.pages import Cursor, Limit, cut
 from api.sse import Streams
 from api.tables import csv_answer, wants_csv
 from api.views.base import ListView
 from api.views.data import artifact_url
 from api.views.results import result_body
-from store import results
+from store import experiment_results, experiments, results
 from store.database import transact
 from store.keys import Principal
 
@@ -31,8 +34,10 @@ Wait = Annotated[float, Query(ge=0, le=30, description="Hold the answer so many 
 _ANSWERS: Responses = {
     202: {"description": "Not final yet: state, progress, values so far."},
     304: {"description": "Nothing has changed."},
-    **problems(410),
+    **TABLES,
+    **problems(406, 410),
 }
+EXPERIMENT = "experiment"
 _POLL_S = 1.0
 _MOST_MAPS = 10_000
 
@@ -58,17 +63,24 @@ def list_values(
     "/{job_id}",
     responses=_ANSWERS,
 )
-async def get_result(job_id: UUID, request: Request, principal: ViewerDep, wait: Wait = 0) -> Response:
-    """202 while the job is unfinished; 200 with `state` succeeded, failed or cancelled when it is final."""
+async def get_result(
+    job_id: UUID, request: Request, principal: ViewerDep, wait: Wait = 0, format: Format = None
+) -> Response:
+    """202 while the job, or experiment, is unfinished; 200 with its state when it is final."""
     view = await _view(job_id, principal)
     if wait and not view["final"]:
         view = await _changed(request, principal, job_id, view, time.monotonic() + wait)
-    tag = etag(view["version"], view["live"])
+    status = 200 if view["final"] else 202
+    if view["kind"] == EXPERIMENT:
+        return table_answer(request, view, format, status)
+    if format not in (None, "json"):
+        raise NotAcceptable("a job's result is JSON; GET /results gives CSV of many", supported=["application/json"])
+    tag = _tag(view)
     later = {} if view["final"] else {"Retry-After": POLL_AGAIN_S}
     if is_known(request, tag):
         return not_modified(tag, later)
     headers = {"ETag": tag, "Cache-Control": "private, no-cache", **later}
-    return JSONResponse(result_body(view), 200 if view["final"] else 202, headers=headers)
+    return JSONResponse(result_body(view), status, headers=headers)
 
 
 @router.get("/{job_id}/attention")
@@ -102,7 +114,19 @@ def _name(row: dict[str, Any]) -> str:
 
 
 async def _view(job_id: UUID, principal: Principal) -> dict[str, Any]:
-    return await run_in_threadpool(transact, lambda session: results.view(session, job_id, principal))
+    return await run_in_threadpool(transact, lambda session: _found(session, job_id, principal))
+
+
+def _found(session: Session, job_id: UUID, principal: Principal) -> dict[str, Any]:
+    """A job's view or an experiment's. Raises NotFound."""
+    if experiments.find(session, job_id, principal) is not None:
+        return experiment_results.view(session, job_id, principal)
+    return results.view(session, job_id, principal)
+
+
+def _tag(view: dict[str, Any]) -> str:
+    """Another one whenever the view is another one."""
+    return f'"{view["tag"]}"' if view["kind"] == EXPERIMENT else etag(view["version"], view["live"])
 
 
 async def _changed(
@@ -111,14 +135,14 @@ async def _changed(
     """The view once its ETag is another than now, or at the deadline. Counts as a stream."""
     streams: Streams = request.app.state.streams
     streams.slots.check(principal.key)
-    before = etag(view["version"], view["live"])
+    before = _tag(view)
     if "if-none-match" in request.headers and not is_known(request, before):
         return view
     with streams.slots.hold(principal.key), streams.wakeups.of(str(job_id)) as woken:
         while (left := deadline - time.monotonic()) > 0 and not await request.is_disconnected():
             woken.clear()
             view = await _view(job_id, principal)
-            if etag(view["version"], view["live"]) != before:
+            if _tag(view) != before:
                 break
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(woken.wait(), min(left, _POLL_S))

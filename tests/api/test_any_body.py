@@ -38,6 +38,19 @@ BODIES = st.fixed_dictionaries(
         "name": st.text(max_size=30), "where": st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=2),
     },
 )  # fmt: skip
+EXPERIMENTS = st.fixed_dictionaries(
+    {"kind": st.just("experiment")},
+    optional={
+        "recipe": st.sampled_from(["table-1", "figure-4", "all", "none"]),
+        "scale": st.sampled_from(["small", "paper"]),
+        "dataset": st.sampled_from(["moving", "none"]),
+        "preset": SCALARS, "seeds": st.lists(SCALARS, max_size=3), "queue": VALUES, "resources": VALUES,
+        "set": st.dictionaries(st.one_of(FIELDS, st.sampled_from(["optim.lr", "probe.k", "a.b"])), VALUES, max_size=3),
+        "base": st.one_of(VALUES, BODIES), "grid": st.dictionaries(FIELDS, st.lists(VALUES, max_size=3), max_size=2),
+        "rows": st.lists(st.fixed_dictionaries({"key": SCALARS}, optional={"set": VALUES}), max_size=3),
+        "then": st.lists(st.fixed_dictionaries({"key": SCALARS, "spec": st.one_of(VALUES, BODIES)}), max_size=2),
+    },
+)  # fmt: skip
 FIXTURES = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 BOUNDED = settings(max_examples=80, deadline=None, suppress_health_check=FIXTURES)
 
@@ -77,3 +90,9 @@ def test_any_filter_never_breaks_a_list(lab: Any, name: str, value: str) -> None
     for key in (name, f"label.{name}", "name", "cursor", "dataset", "owner", "submitted_after", "state", "limit"):
         answer = lab.http.get("/jobs", params={key: value.encode("utf-8", "replace")})
         assert answer.status_code in (200, 400), (key, value, answer.text)
+
+
+@BOUNDED
+@given(body=EXPERIMENTS)
+def test_a_nearly_right_experiment_never_breaks_the_service(lab: Any, body: dict[str, Any]) -> None:
+    check(lab, json.dumps(body).encode())

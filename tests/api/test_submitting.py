@@ -98,7 +98,7 @@ def test_impossible_sizes_are_refused(lab: Any, changes: dict[str, Any], pointer
 
 
 def test_more_devices_than_any_machine_has_could_never_run(lab: Any) -> None:
-    body = PRETRAIN | {"resources": {"gpus": 16}, "optim": {"batch": 256}}
+    body = PRETRAIN | {"resources": {"gpus": 16}, "optim": {"batch": 64}, "model": {"bn_group": 4}}
     problem = refusal(lab.http.post("/jobs", json=body), 422, "infeasible")
     assert problem["needs"]["gpus"] == 16
     assert problem["largest"] == {"gpus": 0, "cpu_slots": 64}

@@ -11,6 +11,7 @@ from client.errors import (
     ServiceAway,
     WaitTimeout,
 )
+from client.experiment import Experiment, ExperimentResult
 from client.job import Job
 from client.results import Artifact, AttentionMap, Result, Value
 
@@ -22,6 +23,8 @@ __all__ = [
     "BadInput",
     "Client",
     "ClientError",
+    "Experiment",
+    "ExperimentResult",
     "Job",
     "JobCancelled",
     "JobFailed",

@@ -10,9 +10,11 @@ from client import pages
 from client.address import service_key, service_url
 from client.connection import RETRIES, Connection
 from client.downloads import download
-from client.errors import BadInput
+from client.errors import BadInput, NotFound
+from client.experiment import EXPERIMENT, Experiment
 from client.job import Job
 
+MANY_JOBS_S = 300.0  # for the service to store up to 2,000 jobs in one transaction
 _WHOLE_ID = 36
 
 
@@ -41,16 +43,19 @@ class Client:
         self.connection.close()
 
     def submit(self, spec: BaseModel | Mapping[str, Any], *, idempotency_key: str | None = None) -> Job:
-        """Queue a job. A repeated call under the same key gives the same job.
+        """Queue a job; of an experiment's spec its many jobs, as an Experiment. The same key gives the same again.
 
         In a plain spec another Job may stand for its checkpoint: {"kind": "retrieval", "checkpoint": job, ...}.
         """
-        answer = self.connection.post("/jobs", _body(spec), key=idempotency_key)
-        return Job(self.connection, answer.json(), answer.headers.get("ETag"))
+        body = _body(spec)
+        patience = MANY_JOBS_S if body.get("kind") == EXPERIMENT else None
+        answer = self.connection.post("/jobs", body, key=idempotency_key, timeout_s=patience)
+        return _seen(self.connection, answer.json(), answer.headers.get("ETag"))
 
     def dry_run(self, spec: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
         """What would happen: the spec with every field, where it could run, warnings. Nothing is stored."""
-        return self._json(self.connection.post("/jobs", _body(spec), {"dry_run": True}).json())
+        answer = self.connection.post("/jobs", _body(spec), {"dry_run": True}, timeout_s=MANY_JOBS_S)
+        return self._json(answer.json())
 
     def job(self, id_or_prefix: str) -> Job:
         """A job by its id or the unique start of one. Raises NotFound, BadInput when several fit."""
@@ -62,6 +67,34 @@ class Client:
         """Jobs, newest first. Filters as in the service: state, kind, name, `**{"label.k": "v"}`; lists mean or."""
         return (Job(self.connection, row) for row in pages.items(self.connection, "/jobs", limit, **filters))
 
+    def experiment(self, id_or_prefix: str) -> Experiment:
+        """An experiment by its id or the unique start of one. Raises NotFound, BadInput when several fit."""
+        whole = self.resolve("/experiments", id_or_prefix)
+        return Experiment(self.connection, self.connection.get(f"/experiments/{whole}").json())
+
+    def experiments(self, limit: int | None = None) -> Iterator[Experiment]:
+        """Experiments, newest first."""
+        return (Experiment(self.connection, row) for row in pages.items(self.connection, "/experiments", limit))
+
+    def find(self, id_or_prefix: str) -> Job:
+        """A job or an experiment, whichever has this id. Raises NotFound, BadInput."""
+        text = id_or_prefix.strip().lower()
+        if len(text) >= _WHOLE_ID:
+            try:
+                return self.experiment(text)
+            except NotFound:
+                return self.job(text)
+        if len(text) < 2 or not (experiments := self._starting("/experiments", text)):
+            return self.job(text)
+        if jobs := self._starting("/jobs", text):
+            raise BadInput(f"an experiment and a job begin with {text!r}: {experiments[0][:13]}…, {jobs[0][:13]}…")
+        return self.experiment(text)
+
+    def _starting(self, path: str, text: str) -> list[str]:
+        """The ids that start like this among the newest thousand of a list."""
+        rows = pages.items(self.connection, path, 1000)
+        return [str(row["id"]) for row in rows if str(row["id"]).startswith(text)]
+
     def resolve(self, path: str, id_or_prefix: str) -> str:
         """The whole id that starts like this among the newest thousand of a list. Raises BadInput."""
         text = id_or_prefix.strip().lower()
@@ -70,8 +103,7 @@ class Client:
         what = path.strip("/").split("/")[0].removesuffix("s")
         if len(text) < 2:
             raise BadInput(f"{id_or_prefix!r} is too short for the start of a {what}'s id")
-        rows = pages.items(self.connection, path, 1000)
-        found = [str(row["id"]) for row in rows if str(row["id"]).startswith(text)]
+        found = self._starting(path, text)
         if len(found) == 1:
             return found[0]
         if found:
@@ -173,6 +205,10 @@ class Client:
     @staticmethod
     def _json(body: Any) -> dict[str, Any]:
         return body if isinstance(body, dict) else {"items": body}
+
+
+def _seen(connection: Connection, row: dict[str, Any], etag: str | None) -> Job:
+    return Experiment(connection, row, etag) if row["kind"] == EXPERIMENT else Job(connection, row, etag)
 
 
 def _body(spec: BaseModel | Mapping[str, Any]) -> dict[str, Any]:

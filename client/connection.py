@@ -46,13 +46,22 @@ class Connection:
         """GET; 304 is returned as it is. Raises ApiError or ServiceAway."""
         return self._send("GET", path, params=params, headers=headers)
 
-    def post(self, path: str, body: Any = None, params: Params = None, *, key: str | None = None) -> httpx2.Response:
-        """POST of a JSON body under one idempotency key: `key`, or a new one."""
+    def post(
+        self,
+        path: str,
+        body: Any = None,
+        params: Params = None,
+        *,
+        key: str | None = None,
+        timeout_s: float | None = None,
+    ) -> httpx2.Response:
+        """POST of a JSON body under one idempotency key: `key`, or a new one. `timeout_s`: for the answer."""
         headers = {"Idempotency-Key": key or str(uuid.uuid4())}
+        patience = {} if timeout_s is None else {"timeout": httpx2.Timeout(timeout_s, connect=10.0)}
         if body is None:
-            return self._send("POST", path, params=params, headers=headers)
+            return self._send("POST", path, params=params, headers=headers, **patience)
         headers["Content-Type"] = "application/json"
-        return self._send("POST", path, params=params, headers=headers, content=json.dumps(body).encode())
+        return self._send("POST", path, params=params, headers=headers, content=json.dumps(body).encode(), **patience)
 
     def delete(self, path: str) -> httpx2.Response:
         """DELETE, which may be repeated."""

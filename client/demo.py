@@ -11,6 +11,7 @@ from client import tables
 from client.api import Client
 from client.commands.datasets import root_of, slug
 from client.commands.jobs import follow, submit_all
+from client.corpus import CLIPS, pack_generated
 from client.errors import BadInput
 from client.hints import hint
 from client.job import Job
@@ -19,7 +20,6 @@ from client.terminal import notes
 
 Spec = dict[str, Any]
 
-CLIPS = 500
 MEDIA_LIMIT = 6  # clips of which pictures are fetched
 _CLIP_PASSES = 16_000  # clips that the training sees in all: what two cores do in three minutes
 _NO_LABELS = {"split", "fold", "video", "file", "filename", "path", "source", "clip", "id"}
@@ -90,12 +90,6 @@ class Demo:
     def _say(self, text: str) -> None:
         if not self._quiet:
             notes().print(f"[bold]{text}[/]")
-
-
-def pack_generated(clips: int) -> Spec:
-    """Sounding objects of the grade that two cores learn in minutes."""
-    source = {"generate": "sounding-objects", "grade": "easy", "clips": clips, "size": 80, "seconds": 2, "fps": 8}
-    return {"kind": "pack", "name": "demo corpus", "dataset": "demo", "source": source}
 
 
 def training_specs(dataset: str, row: Mapping[str, Any], column: str) -> list[Spec]:

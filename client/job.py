@@ -1,13 +1,13 @@
 """A job seen from outside: where it is, what it says, what it left."""
 
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Self
 from uuid import UUID
 
 from client import pages
 from client.connection import Connection
-from client.errors import JobCancelled, JobFailed, WaitTimeout
+from client.errors import BadInput, JobCancelled, JobFailed, WaitTimeout
 from client.results import Artifact, AttentionMap, Result, read_map, read_result
 from client.streams import StreamEvent, follow
 from cmac_core.specs import JobCheckpoint
@@ -17,6 +17,8 @@ FINAL = ("succeeded", "failed", "cancelled")
 
 class Job:
     """One job of the service. `row` is what GET /jobs/{id} last said; `refresh()` asks again."""
+
+    home: ClassVar[str] = "/jobs"
 
     def __init__(self, connection: Connection, row: dict[str, Any], etag: str | None = None) -> None:
         self._connection = connection
@@ -56,10 +58,10 @@ class Job:
         """What evaluations put into their spec: `Retrieval(checkpoint=job.checkpoint, ...)` waits for this job."""
         return JobCheckpoint(job=UUID(self.id))
 
-    def refresh(self) -> "Job":
+    def refresh(self) -> Self:
         """Ask the service; an unchanged job costs an empty answer. Returns itself."""
         headers = {"If-None-Match": self._etag} if self._etag else None
-        answer = self._connection.get(f"/jobs/{self.id}", headers=headers)
+        answer = self._connection.get(f"{self.home}/{self.id}", headers=headers)
         if answer.status_code != 304:
             self.row = answer.json()
             self._etag = answer.headers.get("ETag")
@@ -85,7 +87,7 @@ class Job:
 
     def result(self) -> Result:
         """The answer as it is now, partial while the job is not final."""
-        return read_result(self._connection, self._connection.get(f"/results/{self.id}").json())
+        return read_result(self._connection, self._connection.get(f"/results/{self.id}").json(), Result)
 
     def checked_result(self) -> Result:
         """The result of a job that is final. Raises JobFailed, JobCancelled."""
@@ -119,8 +121,15 @@ class Job:
         body: dict[str, Any] = self._connection.get(f"/jobs/{self.id}/metrics", {"names": names, **options}).json()
         return body
 
-    def cancel(self, *, force: bool = False) -> "Job":
+    def cancel(self, *, force: bool = False) -> Self:
         """Ask it to save and stop; `force` skips the save. Raises IllegalMove when it is final."""
-        answer = self._connection.post(f"/jobs/{self.id}/cancel", params={"force": force or None})
+        answer = self._connection.post(f"{self.home}/{self.id}/cancel", params={"force": force or None})
         self.row, self._etag = answer.json(), answer.headers.get("ETag")
         return self
+
+    def retry(self, *, rows: Sequence[str] = (), fresh: bool = False) -> "Job":
+        """A new job of the same spec, from the last checkpoint unless `fresh`. Raises IllegalMove, BadInput."""
+        if rows:
+            raise BadInput(f"{self.id} is a {self.kind}; only an experiment has rows")
+        answer = self._connection.post(f"/jobs/{self.id}/retry", {"fresh": fresh})
+        return Job(self._connection, answer.json(), answer.headers.get("ETag"))

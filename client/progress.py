@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -12,13 +13,24 @@ from rich.table import Table
 from rich.text import Text
 
 from client.curves import LOSSES, latest_losses
-from client.job import Job
+from client.experiment import Experiment
+from client.job import FINAL, Job
 from client.tables import clock, progress_text, seconds_between, standing, state_text
 from client.terminal import notes
 
 POLL_S = 1.0
 LOSSES_S = 3.0
 LINE_S = 15.0
+WAITING = ("queued", "blocked", "held", "paused")
+
+
+class Moving(NamedTuple):
+    """A job as it is shown: its row, and the losses of a training."""
+
+    id: str
+    label: str
+    row: Mapping[str, Any]
+    losses: str = ""
 
 
 class Watched:
@@ -29,11 +41,6 @@ class Watched:
         self.losses = ""
         self._asked = 0.0
 
-    @property
-    def label(self) -> str:
-        """Its name, else its kind and the start of its id."""
-        return self.job.name or f"{self.job.kind} {self.job.id[:8]}"
-
     def refresh(self) -> None:
         """Ask for the row, and now and then for the losses of a training."""
         if self.job.final:
@@ -43,10 +50,40 @@ class Watched:
             self._asked = time.monotonic()
             self.losses = latest_losses(self.job.metrics(LOSSES, points=20))
 
+    def moving(self) -> list[Moving]:
+        """What may be told of line by line."""
+        label = self.job.name or f"{self.job.kind} {self.job.id[:8]}"
+        return [Moving(self.job.id, label, self.job.row, self.losses)]
+
+    def shown(self) -> list[Moving]:
+        """What has a bar."""
+        return self.moving()
+
+
+class WatchedExperiment(Watched):
+    """An experiment: one bar for all its jobs, and one for each that is at work."""
+
+    def __init__(self, job: Experiment) -> None:
+        super().__init__(job)
+        self.job: Experiment = job
+
+    def moving(self) -> list[Moving]:
+        """Its jobs, but for those that only wait."""
+        members = (Moving(str(row["id"]), str(row["name"]), row) for row in self.job.members)
+        return [one for one in members if one.row["state"] not in WAITING]
+
+    def shown(self) -> list[Moving]:
+        """The whole, then what is at work."""
+        done = sum(self.job.counts.get(state, 0) for state in FINAL)
+        progress = {"phase": "jobs", "step": done, "of": self.job.row["jobs"]}
+        row = {"state": self.job.state, "progress": progress}
+        whole = Moving(self.job.id, self.job.name or f"experiment {self.job.id[:8]}", row)
+        return [whole, *(one for one in self.moving() if one.row["state"] not in FINAL)]
+
 
 def watch(jobs: Sequence[Job], *, quiet: bool = False, poll_s: float = POLL_S) -> None:
     """Return when all jobs are final, showing how they get on. Ctrl-C passes through; the jobs go on."""
-    watched = [Watched(job) for job in jobs]
+    watched = [WatchedExperiment(job) if isinstance(job, Experiment) else Watched(job) for job in jobs]
     out = notes()
     if quiet:
         _until_final(watched, lambda: None, poll_s)
@@ -75,47 +112,47 @@ class Lines:
         self._said: dict[str, tuple[str, str, float]] = {}
 
     def __call__(self) -> None:
-        for one in self._watched:
-            job = one.job
-            phase = str((job.row.get("progress") or {}).get("phase") or "") if job.state == "running" else ""
-            state, old_phase, at = self._said.get(job.id, ("", "", 0.0))
-            due = job.state == "running" and time.monotonic() - at > LINE_S
-            if (job.state, phase) != (state, old_phase) or due:
-                self._said[job.id] = (job.state, phase, time.monotonic())
-                rest = " · ".join(filter(None, [standing(job.row), one.losses if job.state == "running" else ""]))
-                self._out.print(escape(f"{one.label}: {job.state}" + (f" · {rest}" if rest else "")))
+        for one in (moving for watched in self._watched for moving in watched.moving()):
+            now = str(one.row["state"])
+            phase = str((one.row.get("progress") or {}).get("phase") or "") if now == "running" else ""
+            state, old_phase, at = self._said.get(one.id, ("", "", 0.0))
+            due = now == "running" and time.monotonic() - at > LINE_S
+            if (now, phase) != (state, old_phase) or due:
+                self._said[one.id] = (now, phase, time.monotonic())
+                rest = " · ".join(filter(None, [standing(one.row), one.losses if now == "running" else ""]))
+                self._out.print(escape(f"{one.label}: {now}" + (f" · {rest}" if rest else "")))
                 sys.stderr.flush()
 
 
 def picture(watched: Sequence[Watched]) -> RenderableType:
     """One line a job: name, state, bar, progress; below it the losses of trainings."""
     grid = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
-    grid.add_column(no_wrap=True, max_width=28, overflow="ellipsis")
+    grid.add_column(no_wrap=True, max_width=36, overflow="ellipsis")
     grid.add_column(no_wrap=True)
     grid.add_column(width=24)
     grid.add_column(overflow="ellipsis", no_wrap=True, ratio=1)
     losses = []
-    for one in watched:
-        row = one.job.row
-        grid.add_row(escape(one.label), state_text(one.job.state), bar(one), escape(_words(one)))
-        if one.losses and not one.job.final and row.get("state") == "running":
+    for one in (moving for many in watched for moving in many.shown()):
+        state = str(one.row["state"])
+        grid.add_row(escape(one.label), state_text(state), bar(one.row), escape(_words(one.row)))
+        if one.losses and state == "running":
             losses.append(Text(f"  {one.label}: {one.losses}", style="dim", overflow="ellipsis", no_wrap=True))
     return Group(grid, *losses)
 
 
-def bar(one: Watched) -> RenderableType:
+def bar(row: Mapping[str, Any]) -> RenderableType:
     """Full when it succeeded, moving when it runs without a known end, empty while it waits."""
-    progress = one.job.row.get("progress") or {}
-    if one.job.state == "succeeded":
+    progress, state = row.get("progress") or {}, row["state"]
+    if state == "succeeded":
         return ProgressBar(total=1, completed=1, width=24)
-    if one.job.state in ("running", "stopping") and progress.get("of"):
+    if state in ("running", "stopping") and progress.get("of"):
         return ProgressBar(total=float(progress["of"]), completed=float(progress.get("step") or 0), width=24)
-    if one.job.state in ("scheduled", "running", "stopping"):
+    if state in ("scheduled", "running", "stopping"):
         return ProgressBar(pulse=True, width=24)
     return ProgressBar(total=1, completed=0, width=24)
 
 
-def _words(one: Watched) -> str:
-    if one.job.state == "succeeded":
-        return f"took {clock(seconds_between(one.job.row))}"
-    return standing(one.job.row) or progress_text(one.job.row.get("progress"))
+def _words(row: Mapping[str, Any]) -> str:
+    if row["state"] == "succeeded" and row.get("started_at"):
+        return f"took {clock(seconds_between(row))}"
+    return standing(row) or progress_text(row.get("progress"))

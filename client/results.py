@@ -5,7 +5,7 @@ import io
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import numpy
 
     from client.connection import Connection
+
+
+R = TypeVar("R", bound="Result")
 
 
 class Answer(BaseModel):
@@ -128,6 +131,7 @@ class Result(Answer):
     lineage: Lineage = Lineage()
     artifacts: tuple[Artifact, ...] = ()
     error: dict[str, Any] | None = None
+    warnings: tuple[Any, ...] = ()  # of a job {code, message}
 
     def __getitem__(self, name: str) -> Value:
         """The first value of that name (the first pool, the whole set). KeyError names what there is."""
@@ -141,9 +145,9 @@ class Result(Answer):
         raise KeyError(f"no value {name} {labels or ''}; there are {', '.join(sorted({v.name for v in self.values}))}")
 
 
-def read_result(connection: "Connection", body: Mapping[str, Any]) -> Result:
+def read_result(connection: "Connection", body: Mapping[str, Any], kind: type[R]) -> R:
     """A result whose artifacts can be fetched."""
-    result = Result.model_validate(body)
+    result = kind.model_validate(body)
     for artifact in result.artifacts:
         artifact._connection = connection
     return result

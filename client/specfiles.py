@@ -21,7 +21,7 @@ def read_specs(files: Iterable[str], settings: Iterable[str] = ()) -> list[Spec]
     specs = [spec for file in files for spec in _read(file)]
     if not specs:
         raise BadInput("there is no spec in these files")
-    changes = [_setting(text) for text in settings]
+    changes = [setting(text) for text in settings]
     for spec in specs:
         for path, value in changes:
             put(spec, path, value)
@@ -68,6 +68,17 @@ def put(spec: Spec, path: str, value: Any) -> None:
     node[last] = value
 
 
+def setting(text: str) -> tuple[str, Any]:
+    """`a.b=VALUE` as path and value; a bare word is a string. Raises BadInput."""
+    path, equals, raw = text.partition("=")
+    if not equals or not path or "" in path.split("."):
+        raise BadInput(f"--set {text}: write it as field=value or outer.inner=value")
+    try:
+        return path, json.loads(raw)
+    except ValueError:
+        return path, raw  # a bare word is a string
+
+
 def _is_reference(key: str, value: Any) -> bool:
     return key == "job" and isinstance(value, str) and value.startswith("$")
 
@@ -78,16 +89,6 @@ def _index(name: str, names: list[str]) -> int:
     if name in names:
         raise BadInput(f"two specs have the name {name!r}, so $" + name + " is not clear")
     raise BadInput(f"no spec of these files has the name {name!r}; names: {', '.join(filter(None, names)) or 'none'}")
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    path, equals, raw = text.partition("=")
-    if not equals or not path or "" in path.split("."):
-        raise BadInput(f"--set {text}: write it as field=value or outer.inner=value")
-    try:
-        return path, json.loads(raw)
-    except ValueError:
-        return path, raw  # a bare word is a string
 
 
 def _read(file: str) -> list[Spec]:

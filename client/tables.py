@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich import box
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from client.results import Result, Value
+from cmac_core.experiments.text_tables import TextTable, text_tables
 
 Row = Mapping[str, Any]
 STATE_STYLES = {
@@ -94,6 +95,19 @@ def result_table(result: Result, title: str | None = None) -> RenderableType:
         cells += [number(value.paper, value.unit)] if with_paper else []
         made.add_row(*cells, str(value.n))
     return made
+
+
+def experiment_tables(view: Mapping[str, Any]) -> RenderableType:
+    """The tables of an experiment: ours, the paper's number and the difference; the rows of others; what to know."""
+    return Group(*(_experiment_table(found) for found in text_tables(view)))
+
+
+def _experiment_table(found: TextTable) -> RenderableType:
+    columns = [(name, "right") if numeric else name for name, numeric in zip(found.header, found.numeric, strict=True)]
+    made = table(*columns, title=escape(found.title))
+    for place, row in enumerate(found.rows):
+        made.add_row(*map(escape, row), end_section=place + 1 == found.ours)
+    return Group(made, *(Text(f"  {note}", style="dim") for note in found.notes))
 
 
 def labels_text(value: Value) -> str:

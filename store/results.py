@@ -11,7 +11,7 @@ from store import artifacts, attempts, jobs, listing
 from store.keys import Principal
 from store.made import left_by
 from store.states import FINAL, JobState
-from store.tables import LABELS, Attempt, Checkpoint, Dataset, Job, Result, ResultValue
+from store.tables import LABELS, Attempt, Checkpoint, Dataset, Job, JobEvent, Result, ResultValue
 
 BESIDE = ("paper", "random_init", "chance")
 MOST_VALUES = 100_000
@@ -21,7 +21,8 @@ def view(session: Session, job_id: UUID, principal: Principal) -> dict[str, Any]
     """The /results body (API 3) as a plain dict; the caller derives the status from `final` (202 or 200).
 
     Always: id, kind, name, state, final, version, live, values, protocol, lineage, artifacts
-    [{id, name, kind, media_type, bytes, sha256, meta}], retried_by. Unfinished: waiting, progress; values have
+    [{id, name, kind, media_type, bytes, sha256, meta}], warnings [{code, message}], retried_by.
+    Unfinished: waiting, progress; values have
     `partial: true`. Failed: error {reason, detail, hint, log_tail}. Cancelled: cancelled {by, at, reason, why}.
     Raises NotFound.
     """
@@ -40,6 +41,7 @@ def view(session: Session, job_id: UUID, principal: Principal) -> dict[str, Any]
         "protocol": result.protocol if result else {},
         "lineage": lineage(session, job) | (result.lineage if result else {}),
         "artifacts": [_artifact(one) for one in artifacts.of_job(session, job.id)],
+        "warnings": _warnings(session, job),
         "retried_by": _retried_by(session, job),
     }
     if job.state not in FINAL:
@@ -174,6 +176,12 @@ def _wide(value: ResultValue) -> dict[str, Any]:
 def _artifact(artifact: Any) -> dict[str, Any]:
     columns = ("name", "kind", "media_type", "bytes", "sha256", "meta")
     return {"id": str(artifact.id)} | {name: getattr(artifact, name) for name in columns}
+
+
+def _warnings(session: Session, job: Job) -> list[dict[str, str]]:
+    """What it warned of, each once: an attempt that was restarted says it again."""
+    told = select(JobEvent.data).where(JobEvent.job_id == job.id, JobEvent.type == "warning").order_by(JobEvent.seq)
+    return list({data["message"]: data for data in session.scalars(told)}.values())
 
 
 def _retried_by(session: Session, job: Job) -> str | None:

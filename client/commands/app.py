@@ -2,7 +2,7 @@
 
 import typer
 
-from client.commands import checkpoints, datasets, jobs, lab, output, results, service
+from client.commands import checkpoints, datasets, experiments, jobs, lab, output, results, service
 
 app = typer.Typer(
     name="cmac",
@@ -22,6 +22,9 @@ app.command()(jobs.show)
 app.command()(jobs.why)
 app.command()(jobs.wait)
 app.command()(jobs.cancel)
+app.command()(jobs.retry)
+app.command("experiments")(experiments.list_experiments)
+app.command("table")(experiments.show_table)
 app.command()(output.logs)
 app.command()(output.events)
 app.command()(output.metrics)

@@ -4,13 +4,16 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.console import Group
+from rich.console import Group, RenderableType
 
 from client import tables
 from client.api import Client
+from client.commands.recipes import dry_run_page, ensure_corpus, recipe_spec
 from client.errors import ApiError, BadInput, ClientError
+from client.experiment import Experiment, ExperimentResult
 from client.job import Job
 from client.progress import watch
+from client.results import Result
 from client.specfiles import Spec, in_order, put, read_specs, references, resolved
 from client.terminal import JsonFlag, QuietFlag, UrlOption, answer, console, notes
 
@@ -19,7 +22,20 @@ JobsArgument = Annotated[list[str], typer.Argument(metavar="JOB...", help="Ids o
 
 
 def submit(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="JSON specs; - is standard input.")],
+    files: Annotated[
+        list[str] | None, typer.Argument(metavar="[FILE...]", help="JSON specs; - is standard input.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A table or figure of the paper: table-1 to table-6, figure-4, figure-5, all.")
+    ] = None,
+    scale: Annotated[str | None, typer.Option(help="Of a recipe: paper, or small for two CPU cores.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Of a recipe: the method's variant; default: the paper's.")] = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="0,1,2", help="Of a recipe: every row runs once for each.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Of a recipe: one dataset for every part. Small: a generated corpus, if none.")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="a.b=VALUE", help="Change a field of every spec.")
     ] = None,
@@ -30,9 +46,13 @@ def submit(
     quiet: QuietFlag = False,
     url: UrlOption = None,
 ) -> None:
-    """Queue jobs. Specs may name each other: {"job": "$name"} is the job of the spec with that name."""
-    specs = in_order(read_specs(files, settings or []))
+    """Queue jobs, or a table of the paper. Specs may name each other: {"job": "$name"} is the job of that name."""
+    _check_options(recipe, files, scale=scale, preset=preset, seeds=seeds, dataset=dataset)
     with Client(url) as lab:
+        if recipe is not None:
+            specs = [recipe_spec(recipe, seeds, settings or [], scale=scale, preset=preset, dataset=dataset)]
+        else:
+            specs = in_order(read_specs(files or [], settings or []))
         for spec in specs:
             for job in after or []:
                 edges = [*(spec.get("queue", {}).get("after") or []), {"job": lab.job(job).id}]
@@ -40,6 +60,8 @@ def submit(
         if dry_run:
             _dry_run(lab, specs, json)
             return
+        if recipe is not None:
+            ensure_corpus(lab, specs[0])
         jobs = submit_all(lab, specs)
         if wait:
             finish(jobs, as_json=json, quiet=quiet)
@@ -48,6 +70,17 @@ def submit(
         answer(rows, lambda: tables.jobs_table(rows), as_json=json, ids=[job.id for job in jobs] if quiet else None)
         if not (json or quiet):
             notes().print(f"Follow: cmac wait {' '.join(job.id[:8] for job in jobs)}", style="dim")
+
+
+def _check_options(recipe: str | None, files: Sequence[str] | None, **options: str | None) -> None:
+    """Files or a recipe. Raises BadInput."""
+    given = [name for name, value in options.items() if value is not None]
+    if recipe is None and given:
+        raise BadInput(f"--{given[0]} goes with --recipe; of spec files change fields by --set {given[0]}=...")
+    if recipe is not None and files:
+        raise BadInput(f"--recipe {recipe} makes its own specs; leave out {files[0]}, or --recipe")
+    if recipe is None and not files:
+        raise BadInput("give spec files, or --recipe table-1 (a table or figure of the paper)")
 
 
 def submit_all(lab: Client, specs: Iterable[Spec]) -> list[Job]:
@@ -71,8 +104,13 @@ def _dry_run(lab: Client, specs: Sequence[Spec], as_json: bool) -> None:
         if references(spec):
             raise BadInput(f'--dry-run cannot look at {spec.get("name")!r}: its {{"job": "$..."}} does not exist yet')
     answers = [lab.dry_run(spec) for spec in specs]
-    pairs = [[(k, tables.cell(v)) for k, v in answer.items() if k != "spec"] for answer in answers]
-    answer(answers, lambda: Group(*(tables.facts(facts) for facts in pairs)), as_json=as_json)
+    answer(answers, lambda: Group(*map(_estimate, answers)), as_json=as_json)
+
+
+def _estimate(told: dict[str, Any]) -> RenderableType:
+    if "job_count" in told:
+        return dry_run_page(told)
+    return tables.facts((name, tables.cell(value)) for name, value in told.items() if name != "spec")
 
 
 def finish(jobs: Sequence[Job], *, as_json: bool = False, quiet: bool = False) -> None:
@@ -82,18 +120,27 @@ def finish(jobs: Sequence[Job], *, as_json: bool = False, quiet: bool = False) -
     for job in jobs:
         try:
             result = job.checked_result()
-            answers.append(result.model_dump(mode="json"))
-            if result.values and not (as_json or quiet):
-                title = f"{job.name or job.kind} {job.id[:8]}"
-                console().print(tables.result_table(result, title=title))
         except ClientError as error:
             failed = True
-            answers.append(job.result().model_dump(mode="json"))
+            result = job.result()
             notes().print(str(error), style="red", markup=False)
+        answers.append(result.model_dump(mode="json"))
+        if not (as_json or quiet):
+            _print(job, result, failed)
     if as_json:
         answer(answers, str, as_json=True)
     if failed:
         raise typer.Exit(1)
+
+
+def _print(job: Job, result: Result, failed: bool) -> None:
+    """An experiment's table whatever became of it; of a job the values of a success."""
+    if isinstance(result, ExperimentResult):
+        console().print(tables.experiment_tables(result.model_dump()))
+        for warning in result.warnings:
+            notes().print(f"warning: {warning}", style="yellow", markup=False)
+    elif result.values and not failed:
+        console().print(tables.result_table(result, title=f"{job.name or job.kind} {job.id[:8]}"))
 
 
 def follow(jobs: Sequence[Job], *, quiet: bool = False) -> None:
@@ -161,7 +208,7 @@ def why(job: JobArgument, json: JsonFlag = False, url: UrlOption = None) -> None
 def wait(jobs: JobsArgument, json: JsonFlag = False, quiet: QuietFlag = False, url: UrlOption = None) -> None:
     """Follow jobs to their end with rate, ETA and losses; the exit code says whether all succeeded."""
     with Client(url) as lab:
-        finish([lab.job(job) for job in jobs], as_json=json, quiet=quiet)
+        finish([lab.find(job) for job in jobs], as_json=json, quiet=quiet)
 
 
 def cancel(
@@ -172,10 +219,34 @@ def cancel(
     quiet: QuietFlag = False,
     url: UrlOption = None,
 ) -> None:
-    """Ask jobs to save and stop."""
+    """Ask jobs, or all jobs of experiments, to save and stop."""
     with Client(url) as lab:
-        found = [lab.job(job) for job in jobs]
+        found = [lab.find(job) for job in jobs]
         if len(found) > 1 and not yes and notes().is_terminal:
             typer.confirm(f"Cancel {len(found)} jobs?", abort=True, err=True)
         rows = [job.cancel(force=force).row for job in found]
     answer(rows, lambda: tables.jobs_table(rows), as_json=json, ids=[row["id"] for row in rows] if quiet else None)
+
+
+def retry(
+    jobs: JobsArgument,
+    row: Annotated[list[str] | None, typer.Option(help="Of an experiment: only this row (may be repeated).")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="From the start, not from the last checkpoint.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow them to their end.")] = False,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+    url: UrlOption = None,
+) -> None:
+    """Run jobs that failed or were cancelled again; of an experiment only those, what succeeded stays."""
+    with Client(url) as lab:
+        made = [lab.find(job).retry(rows=row or [], fresh=fresh) for job in jobs]
+        if wait:
+            finish(made, as_json=json, quiet=quiet)
+            return
+    rows = [job.row for job in made]
+    answer(rows, lambda: tables.jobs_table(rows), as_json=json, ids=[job.id for job in made] if quiet else None)
+    for job in made if not (json or quiet) else ():
+        if isinstance(job, Experiment):
+            count = len(job.row["retried"])
+            notes().print(f"{count} jobs run again" if count else "nothing of it had failed; nothing runs again")
+        notes().print(f"Follow: cmac wait {job.id[:8]}", style="dim")

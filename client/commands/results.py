@@ -66,6 +66,7 @@ def page(job: Job, result: Result) -> RenderableType:
         parts.append(escape(standing))
     error = result.error or {}
     parts += [escape(f"{name}: {error[name]}") for name in ("hint", "log_tail") if error.get(name)]
+    parts += [f"[yellow]warning:[/] {escape(str(warning['message']))}" for warning in result.warnings]
     if result.values:
         parts.append(tables.result_table(result))
     elif result.state == "succeeded" and result.protocol:

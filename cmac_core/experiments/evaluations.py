@@ -103,7 +103,7 @@ def only(found: Evaluations, *keys: str) -> Evaluations:
 
 
 def lacks(trained: Pretrain | None, evaluation: JobSpec) -> str | None:
-    """Why an evaluation says nothing of a pretraining (None: of encoders as initialised); None when it does."""
+    """Why an evaluation says nothing of a pretraining (None: of encoders as initialized); None when it does."""
     if trained is None:
         return "needs a trained model" if isinstance(evaluation, Attention) else None
     absent = {"single_v": "audio", "single_a": "video"}.get(trained.objective)

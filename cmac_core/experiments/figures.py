@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 JSON = Mapping[str, Any]
 
 WIDTH, HEIGHT = 360, 280  # of a panel, pixels
+ACROSS = 3  # panels in a line
 LEFT, RIGHT, TOP, BOTTOM = 56, 16, 40, 50
 MIDDLE = (LEFT + WIDTH - RIGHT) // 2
 TITLE = 34
@@ -44,8 +45,9 @@ def svg(table: JSON) -> str:
     if any(row["x"] is None for row in table["rows"]):
         raise ValueError(f"{table['key']} has no axis: only rows that are points of one number make a figure")
     panels = [_panel(table, place) for place in range(len(table["columns"]))]
-    width = max(WIDTH * len(panels), WIDTH)
-    height = TITLE + HEIGHT + 24
+    lines = ceil(len(panels) / ACROSS)
+    width, height = WIDTH * max(1, min(len(panels), ACROSS)), TITLE + HEIGHT * lines + 24
+    known = any(cell["paper"] is not None for row in table["rows"] for cell in row["cells"])
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
@@ -54,14 +56,15 @@ def svg(table: JSON) -> str:
             f"<style>{STYLE}</style>",
             f'<rect width="{width}" height="{height}" fill="white"/>',
             f'<text class="title" x="{LEFT}" y="22">{escape(table["title"])}</text>',
-            *(
-                f'<g transform="translate({WIDTH * place},{TITLE})">\n{panel}\n</g>'
-                for place, panel in enumerate(panels)
-            ),
-            _legend(height - 10),
+            *(f'<g transform="translate({_corner(place)})">\n{panel}\n</g>' for place, panel in enumerate(panels)),
+            _legend(height - 10, known),
             "</svg>\n",
         ]
     )
+
+
+def _corner(place: int) -> str:
+    return f"{WIDTH * (place % ACROSS)},{TITLE + HEIGHT * (place // ACROSS)}"
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -171,10 +174,14 @@ def _nothing_yet() -> str:
     return f'<text x="{MIDDLE}" y="{HEIGHT // 2}" text-anchor="middle">pending</text>'
 
 
-def _legend(y: float) -> str:
-    return (
+def _legend(y: float, paper: bool) -> str:
+    ours = (
         f'<circle cx="{LEFT + 4}" cy="{y - 4}" r="4" fill="{OURS}"/>'
         f'<text x="{LEFT + 14}" y="{y}">ours, mean ± standard deviation over seeds</text>'
+    )
+    if not paper:
+        return ours
+    return ours + (
         f'<path d="M{LEFT + 308},{y - 9}l5,5l-5,5l-5,-5z" fill="white" stroke="{PAPER}" stroke-width="2"/>'
         f'<text x="{LEFT + 320}" y="{y}">paper</text>'
     )

@@ -45,7 +45,7 @@ FINETUNED = {"ucf101": "UCF101", "hmdb51": "HMDB51"}
 
 # Without contrast there are no projection heads, and no fall of L_cl for lambda to follow.
 NO_CONTRAST = {"contrastive.use": False, "pcf.space": "filter", "loss.ramp": None}
-FULL = "full: cross-modal and within-modal contrast, attention consistency"
+FULL = "full method"
 
 TABLE_1 = PaperTable(
     key="table-1",
@@ -242,7 +242,7 @@ TABLE_6 = PaperTable(
             "no pretraining",
             None,
             {"dcase2013": 48.0},
-            "not described in the paper; here a frozen encoder as initialised",
+            "not described in the paper; here a frozen encoder as initialized",
         ),
         PaperRow(
             "single",

@@ -37,7 +37,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Row:
-    """One line: a pretraining (or other job) and what the paper prints. `draft` None: encoders as initialised."""
+    """One line: a pretraining (or other job) and what the paper prints. `draft` None: encoders as initialized."""
 
     key: str
     title: str

@@ -31,7 +31,7 @@ class GridRow(Spec):
 
     key: Key
     set: dict[Path, Any] = Field({}, description="Fields of the base, by their path.")
-    random_init: bool = Field(False, description="No training: `then` looks at encoders as initialised.")
+    random_init: bool = Field(False, description="No training: `then` looks at encoders as initialized.")
 
 
 class Then(Spec):

@@ -5,7 +5,7 @@ import time
 import uuid
 from typing import Any
 
-from cmac_core.events import Metrics, Progress, Saved
+from cmac_core.events import Metrics, Progress, Saved, Warned
 from store.ends import Reason
 
 
@@ -45,6 +45,15 @@ def test_the_result_of_a_success_has_values_with_their_n_and_what_they_were_made
     assert body["lineage"]["dataset"]["name"] == "moving@1"
     assert body["protocol"] == {"frames": 8}
     assert answer.headers["cache-control"] == "private, no-cache"
+
+
+def test_what_a_job_warned_of_stands_in_its_result_once(lab: Any) -> None:
+    job = lab.submit()
+    lease = lab.start(job)
+    warned = Warned(code="queue_too_long", message="moco.K: more than half of the clips")
+    lab.tell(lease, warned, warned)
+    lab.succeed(lease)
+    assert lab.http.get(f"/results/{job}").json()["warnings"] == [warned.model_dump(exclude={"type"})]
 
 
 def test_the_result_of_a_failure_says_why_and_what_to_do(lab: Any) -> None:

@@ -71,7 +71,7 @@ def test_evaluations_wait_for_their_own_pretraining() -> None:
         assert row == {cell.row for cell in found.cells_of(job.parent)}
 
 
-def test_the_row_without_pretraining_looks_at_the_networks_of_the_others_as_initialised() -> None:
+def test_the_row_without_pretraining_looks_at_the_networks_of_the_others_as_initialized() -> None:
     found = plan(recipe="table-1", **SMALL)
     scratch = [found.jobs[cell.job].spec for cell in found.cells if cell.row == "scratch"]
     assert {type(spec) for spec in scratch} >= {Retrieval, Probe}

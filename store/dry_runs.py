@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from cmac_core.experiments.cost import ASSUMED, PAPER_VIDEOS, Cost, cost
+from cmac_core.experiments.cost import ASSUMED, FINETUNE, PAPER_VIDEOS, Cost, cost, trained_of
 from cmac_core.experiments.expansion import Plan
 from cmac_core.experiments.paper import CLIPS
 from cmac_core.specs import JobSpec, Pack, Pretrain, RandomInit
@@ -90,6 +90,9 @@ def _job(plan: Plan, place: int, resources: JSON | None, counting: _Counting) ->
     spec = planned.spec
     clips = counting.clips(spec)
     found = _cost(plan, place, clips)
+    if spec.kind == FINETUNE and clips is not None:
+        trained = trained_of(spec, clips)
+        counting.assumed.add(f"{spec.dataset}: {trained:,} of {clips:,} clips are fine-tuned on in a split")
     first = cells[0]
     return {
         "cell": first.name,

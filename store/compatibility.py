@@ -72,28 +72,6 @@ def check_references(session: Session, resolved: "Resolved", principal: Principa
         found.add(Incompatible, "/checkpoint", message)
 
 
-def no_dataset(session: Session, reference: str, principal: Principal) -> tuple[str, str]:
-    """What to say of a dataset that is not there: message and hint."""
-    name = reference.partition("@")[0]
-    packing = select(Job).where(Job.kind == "pack", Job.state.not_in(FINAL), Job.spec["dataset"].astext == name)
-    job = session.scalars(packing.limit(1)).first()
-    if job is not None and principal.sees(job.project):
-        return f"there is no dataset {reference!r} yet", f"job {job.id} is packing it: wait for its end"
-    known = sorted({one.name for one in datasets.listed(session, principal)})
-    newest = datasets.find(session, name, principal)
-    if newest is not None:
-        return f"there is no dataset {reference!r}", f"the newest is {newest.reference}"
-    hint = f"known: {', '.join(known[:20])}" if known else "none is packed yet: submit a pack job, or cmac dataset add"
-    return f"there is no dataset {reference!r}", hint
-
-
-def clips_for(spec: Reader, dataset: Dataset) -> int:
-    """How many clips of a dataset a job may use at most, as far as its counts tell."""
-    clips = dataset.with_audio if _needs_sound(spec) else dataset.clips
-    part = spec.where.get("split")
-    return clips if part is None else min(clips, dataset.counts.get(part, 0))
-
-
 def divides(spec: Pretrain, ranks: int) -> bool:
     """Whether every rank gets whole BN groups."""
     return spec.optim.batch % (ranks * spec.model.bn_group) == 0
@@ -114,6 +92,28 @@ def check_batch(spec: Pretrain, ranks: int, found: "Findings") -> None:
     ways += [f"{fewer[0]} device{'s' if fewer[0] > 1 else ''}"] if fewer else []
     message = f"batch {batch} on {ranks} ranks is not a multiple of {ranks} x bn_group {group} = {step}"
     found.add(InvalidSpec, "/optim/batch", message, batch, f"legal: {', or '.join(ways)}")
+
+
+def no_dataset(session: Session, reference: str, principal: Principal) -> tuple[str, str]:
+    """What to say of a dataset that is not there: message and hint."""
+    name = reference.partition("@")[0]
+    packing = select(Job).where(Job.kind == "pack", Job.state.not_in(FINAL), Job.spec["dataset"].astext == name)
+    job = session.scalars(packing.limit(1)).first()
+    if job is not None and principal.sees(job.project):
+        return f"there is no dataset {reference!r} yet", f"job {job.id} is packing it: wait for its end"
+    known = sorted({one.name for one in datasets.listed(session, principal)})
+    newest = datasets.find(session, name, principal)
+    if newest is not None:
+        return f"there is no dataset {reference!r}", f"the newest is {newest.reference}"
+    hint = f"known: {', '.join(known[:20])}" if known else "none is packed yet: submit a pack job, or cmac dataset add"
+    return f"there is no dataset {reference!r}", hint
+
+
+def clips_for(spec: Reader, dataset: Dataset) -> int:
+    """How many clips of a dataset a job may use at most, as far as its counts tell."""
+    clips = dataset.with_audio if _needs_sound(spec) else dataset.clips
+    part = spec.where.get("split")
+    return clips if part is None else min(clips, dataset.counts.get(part, 0))
 
 
 def lock_parent(session: Session, job_id: UUID, principal: Principal) -> Job | None:

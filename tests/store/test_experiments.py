@@ -236,6 +236,8 @@ def test_it_belongs_to_its_project_and_its_owner(lab: Lab) -> None:
 
 def test_a_dry_run_lists_every_job_with_steps_and_gpu_hours_and_stores_nothing(lab: Lab) -> None:
     lab.dataset("kinetics400", clips=230_000, with_audio=224_576)
+    for name in ("ucf101", "hmdb51"):
+        lab.dataset(name, labels={"class": 51, "split1": 3})
     told = dry_runs.estimate(lab.session, Spec(recipe="table-3"), lab.principal)
     assert (count(lab, Job), count(lab, Experiment), count(lab, JobEdge)) == (0, 0, 0)
     trained = {one["cell"]: one for one in told["jobs"] if one["kind"] == "pretrain"}

@@ -76,9 +76,9 @@ def test_the_row_without_pretraining_looks_at_the_networks_of_the_others_as_init
     scratch = [found.jobs[cell.job].spec for cell in found.cells if cell.row == "scratch"]
     assert {type(spec) for spec in scratch} >= {Retrieval, Probe}
     for spec in scratch:
-        assert isinstance(spec, Retrieval | Probe)
-        assert isinstance(spec.checkpoint, RandomInit)
-        assert spec.checkpoint.model == trained(found)[0].model
+        checkpoint = getattr(spec, "checkpoint", None)
+        assert isinstance(checkpoint, RandomInit)
+        assert checkpoint.model == trained(found)[0].model
 
 
 def test_what_a_pretraining_has_not_learnt_is_not_evaluated_and_says_why() -> None:

@@ -122,6 +122,22 @@ def test_a_mean_over_folds_is_taken_before_any_fold(lab: Lab) -> None:
     assert cells(lab, experiment)["a/found"]["mean"] == 15.0
 
 
+def test_a_seeds_number_is_the_mean_over_its_splits_once_all_are_there(lab: Lab) -> None:
+    first = GRID["then"][0]
+    experiment = submit(lab, **{**GRID, "then": [first, {**first, "key": "more", "spec": first["spec"] | {"k": [1]}}]})
+    parts = {"found": "split1", "more": "split2"}
+    for cell in lab.session.scalars(select(Cell).where(Cell.evaluation.in_(parts))):
+        cell.part, cell.evaluation = parts[cell.evaluation], "found"
+    lab.session.flush()
+    lab.succeed(job(lab, experiment, "grid/a/0"))
+    measure(lab, job(lab, experiment, "grid/a/0/found"), 50.0)
+    cell = cells(lab, experiment)["a/found"]
+    assert (cell["state"], cell["mean"], cell["n"], cell["of"]) == ("pending", None, 0, 1)
+    measure(lab, job(lab, experiment, "grid/a/0/more"), 60.0)
+    cell = cells(lab, experiment)["a/found"]
+    assert (cell["state"], cell["mean"], cell["n"], len(cell["jobs"])) == ("succeeded", 55.0, 1, 2)
+
+
 def test_only_what_failed_is_run_again_and_evaluations_follow_the_new_pretraining(lab: Lab) -> None:
     experiment = submit(lab)
     good, bad = (job(lab, experiment, f"grid/{row}/0") for row in "ab")

@@ -61,8 +61,8 @@ def view(session: Session, experiment_id: UUID, principal: Principal) -> JSON:
         "state": str(state),
         "final": state in FINAL,
         "counts": counted,
-        "tables": [_table(table, found) for table in experiment.layout["tables"]],
-        "warnings": [*experiment.layout.get("warnings", []), *_warnings(session, experiment)],
+        "tables": [_table(table, found) for table in experiment.outline["tables"]],
+        "warnings": [*experiment.outline.get("warnings", []), *_warnings(session, experiment)],
         "tag": found.tag,
     }
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from cmac_core.experiments.drafts import BadExperiment
 from cmac_core.experiments.expansion import Plan, expand
-from cmac_core.experiments.layout import layout
+from cmac_core.experiments.outline import outline
 from cmac_core.specs.experiment import Experiment as Spec
 from store import audit, jobs, planned_jobs
 from store.errors import BadRequest, Forbidden, InvalidSpec, NotFound
@@ -33,7 +33,7 @@ def submit(session: Session, spec: Spec, principal: Principal) -> Experiment:
     entered.raise_if_any()
     warnings = sorted({message for _, message in entered.warnings})
     experiment.scale, experiment.spec = spec.scale, spec.model_dump(mode="json")
-    experiment.layout = layout(plan) | {"warnings": warnings}
+    experiment.outline = outline(plan) | {"warnings": warnings}
     session.add(experiment)
     session.flush()
     for position, cell in enumerate(plan.cells):

@@ -250,7 +250,7 @@ class JobEdge(Table):
 
 
 class Experiment(Table):
-    """A request that became many jobs. Its state is theirs; `layout` is the table that they fill."""
+    """A request that became many jobs. Its state is theirs; `outline` is the table that they fill."""
 
     __tablename__ = "experiments"
     id: Mapped[uuid.UUID] = _id()
@@ -260,7 +260,7 @@ class Experiment(Table):
     recipe: Mapped[str | None]  # null: a grid of one's own
     scale: Mapped[str]
     spec: Mapped[JSON]  # as validated at submit; never changed
-    layout: Mapped[JSON]  # tables: rows, columns, the paper's numbers; read as it was written
+    outline: Mapped[JSON]  # tables: rows, columns, the paper's numbers; read as it was written
     submitted_at: Mapped[datetime] = _now()
     __table_args__ = (Index(None, "submitted_at", "id"), Index(None, "project", "submitted_at", "id"))
 

@@ -21,7 +21,7 @@ def upgrade() -> None:
         sa.Column("recipe", sa.Text(), nullable=True),
         sa.Column("scale", sa.Text(), nullable=False),
         sa.Column("spec", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False),
-        sa.Column("layout", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False),
+        sa.Column("outline", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False),
         sa.Column("submitted_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(["owner"], ["users.name"], name=op.f("fk_experiments_owner_users"), onupdate="CASCADE"),
         sa.ForeignKeyConstraint(

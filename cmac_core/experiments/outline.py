@@ -9,7 +9,7 @@ from cmac_core.experiments.tables import Table
 JSON = dict[str, Any]
 
 
-def layout(plan: Plan) -> JSON:
+def outline(plan: Plan) -> JSON:
     """{"tables": [{key, title, x, columns, reference, rows, published, caveats}]}; what has an order is a list."""
     return {"tables": [_table(plan, table) for table in plan.tables]}
 

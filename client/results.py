@@ -131,7 +131,12 @@ class Result(Answer):
     lineage: Lineage = Lineage()
     artifacts: tuple[Artifact, ...] = ()
     error: dict[str, Any] | None = None
-    warnings: tuple[Any, ...] = ()  # of a job {code, message}
+    warnings: tuple[Any, ...] = ()  # of a job {code, message}, of an experiment texts
+
+    @property
+    def warning_texts(self) -> list[str]:
+        """What was warned of, in words."""
+        return [str(one["message"]) if isinstance(one, Mapping) else str(one) for one in self.warnings]
 
     def __getitem__(self, name: str) -> Value:
         """The first value of that name (the first pool, the whole set). KeyError names what there is."""

@@ -61,7 +61,7 @@ def submit(
             _dry_run(lab, specs, json)
             return
         if recipe is not None:
-            ensure_corpus(lab, specs[0])
+            ensure_corpus(lab, specs[0], quiet=quiet or json)
         jobs = submit_all(lab, specs)
         if wait:
             finish(jobs, as_json=json, quiet=quiet)
@@ -137,7 +137,7 @@ def _print(job: Job, result: Result, failed: bool) -> None:
     """An experiment's table whatever became of it; of a job the values of a success."""
     if isinstance(result, ExperimentResult):
         console().print(tables.experiment_tables(result.model_dump()))
-        for warning in result.warnings:
+        for warning in result.warning_texts:
             notes().print(f"warning: {warning}", style="yellow", markup=False)
     elif result.values and not failed:
         console().print(tables.result_table(result, title=f"{job.name or job.kind} {job.id[:8]}"))

@@ -11,6 +11,7 @@ from client import tables
 from client.api import Client
 from client.corpus import CLIPS, pack_generated
 from client.errors import BadInput
+from client.progress import watch
 from client.specfiles import Spec, setting
 from client.terminal import notes
 from cmac_core.specs.experiment import GENERATED
@@ -26,14 +27,16 @@ def recipe_spec(recipe: str, seeds: str | None, settings: Sequence[str], **field
     return spec | ({"set": dict(setting(text) for text in settings)} if settings else {})
 
 
-def ensure_corpus(lab: Client, spec: Spec) -> None:
+def ensure_corpus(lab: Client, spec: Spec, *, quiet: bool) -> None:
     """At scale small without a dataset the generated corpus serves: pack it when it is not there, and wait."""
     if spec.get("scale") != "small" or "dataset" in spec:
         return
     if any(row["name"] == GENERATED for row in lab.datasets()):
         return
     notes().print(f"There is no dataset {GENERATED} yet: packing a generated corpus of {CLIPS} clips first")
-    lab.submit(pack_generated(CLIPS)).wait()
+    job = lab.submit(pack_generated(CLIPS))
+    watch([job], quiet=quiet)
+    job.checked_result()
 
 
 def _seeds(text: str) -> list[int]:

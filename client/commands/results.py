@@ -13,6 +13,7 @@ from client import tables
 from client.api import Client
 from client.commands.jobs import JobArgument, JobsArgument
 from client.errors import BadInput
+from client.experiment import ExperimentResult
 from client.job import Job
 from client.results import Result
 from client.terminal import JsonFlag, QuietFlag, UrlOption, answer, notes
@@ -44,7 +45,7 @@ def results(
 ) -> None:
     """Show what jobs found out: ours beside a random encoder, chance and the paper."""
     with Client(url) as lab:
-        found = [(job, job.result()) for job in map(lab.job, jobs)]
+        found = [(job, job.result()) for job in map(lab.find, jobs)]
     if csv is not None:
         text = csv_text([result for _, result in found])
         if str(csv) == "-":
@@ -66,8 +67,10 @@ def page(job: Job, result: Result) -> RenderableType:
         parts.append(escape(standing))
     error = result.error or {}
     parts += [escape(f"{name}: {error[name]}") for name in ("hint", "log_tail") if error.get(name)]
-    parts += [f"[yellow]warning:[/] {escape(str(warning['message']))}" for warning in result.warnings]
-    if result.values:
+    parts += [f"[yellow]warning:[/] {escape(text)}" for text in result.warning_texts]
+    if isinstance(result, ExperimentResult):
+        parts.append(tables.experiment_tables(result.model_dump()))
+    elif result.values:
         parts.append(tables.result_table(result))
     elif result.state == "succeeded" and result.protocol:
         parts.append(tables.facts((name, tables.cell(value)) for name, value in result.protocol.items()))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from cmac_core.experiments import grids
 from cmac_core.experiments.drafts import BadExperiment, at
-from cmac_core.specs.experiment import Experiment
+from cmac_core.specs.experiment import Datasets, Experiment
 from cmac_core.specs.problems import FieldProblem
 
 MOST_JOBS = 2000
@@ -40,7 +40,7 @@ def _shape(spec: Experiment) -> Iterator[FieldProblem]:
     if spec.recipe is not None:
         for name in (name for name, given in own.items() if given):
             yield FieldProblem(f"/{name}", "goes with an experiment of your own; leave out recipe, or this")
-    elif spec.datasets.model_fields_set:
+    elif spec.datasets != Datasets():
         yield FieldProblem("/datasets", "goes with a recipe; name the datasets in base and then")
     if spec.rows and spec.grid:
         yield FieldProblem("/grid", "give rows or grid, not both")

@@ -7,6 +7,7 @@ from math import prod
 from cmac_core.experiments.drafts import BadExperiment, Body, Draft, at
 from cmac_core.experiments.evaluations import first_measure
 from cmac_core.experiments.tables import Column, Evaluation, Measure, Row, Table
+from cmac_core.specs import Resources
 from cmac_core.specs.experiment import Experiment, Then
 from cmac_core.specs.problems import FieldProblem
 
@@ -32,8 +33,8 @@ def size(spec: Experiment) -> int:
 
 def _base(spec: Experiment, base: Body) -> Draft:
     draft = Draft(base, "/base").over(_dials(spec))
-    if spec.resources.model_fields_set:
-        draft = draft.over({"resources": spec.resources.model_dump(exclude_unset=True)})
+    if spec.resources != Resources():
+        draft = draft.over({"resources": spec.resources.model_dump(exclude_none=True)})
     for path, value in spec.set.items():
         draft = draft.put(path, value, at("/set", path))
     return draft

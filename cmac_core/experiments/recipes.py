@@ -8,6 +8,7 @@ from cmac_core.experiments.drafts import SET, Body, Draft
 from cmac_core.experiments.evaluations import Evaluations, changed
 from cmac_core.experiments.paper import PaperTable
 from cmac_core.experiments.tables import Row, Table
+from cmac_core.specs import Resources
 from cmac_core.specs.experiment import Experiment
 
 SMALL_CAVEAT = (
@@ -77,8 +78,8 @@ def pretraining(spec: Experiment, source: PaperTable, change: Mapping[str, Any])
         body |= {"data": {"color_jitter": {"on": False}}} if source.ablation else {}
     else:
         body["scale"] = "ablation" if source.ablation else "paper"
-    if spec.resources.model_fields_set:
-        body["resources"] = spec.resources.model_dump(exclude_unset=True)
+    if spec.resources != Resources():
+        body["resources"] = spec.resources.model_dump(exclude_none=True)
     draft = Draft(body, SET).named("/dataset", spec.dataset_pointer("pretrain"))
     draft = draft.named("/preset", "/preset").named("/resources", "/resources")
     draft = changed(draft, spec)

@@ -2,6 +2,7 @@
 
 from cmac_core.specs.clips import AudioFrontEnd, ClipGeometry, ClipSampling
 from cmac_core.specs.corpus import SoundingObjects
+from cmac_core.specs.experiment import Experiment
 from cmac_core.specs.jobs import (
     JOB_SPEC,
     KINDS,
@@ -29,6 +30,7 @@ __all__ = [
     "AudioFrontEnd",
     "ClipGeometry",
     "ClipSampling",
+    "Experiment",
     "FolderSource",
     "Import",
     "JobCheckpoint",

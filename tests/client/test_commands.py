@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cmac_core.events import Metrics, Progress, Saved
+from cmac_core.events import Metrics, Progress, Saved, Warned
 from store.ends import Reason
 from store.keys import Role
 from tests.api.conftest import RETRIEVAL, Lab
@@ -117,6 +117,14 @@ def test_results_as_csv_guard_against_formulas(cmac: Cmac, lab: Lab, tmp_path: P
     (row,) = csv.DictReader(io.StringIO((tmp_path / "r.csv").read_text()))
     assert (row["job"], row["name"], row["value"], row["paper"]) == (job, "r@1", "57.9", "")
     assert json.loads(cmac("results", job, "--json").out)["values"][0]["value"] == 57.9
+
+
+def test_what_a_job_warned_of_is_shown_with_its_result(cmac: Cmac, lab: Lab) -> None:
+    job = lab.submit()
+    lease = lab.start(job)
+    lab.tell(lease, Warned(code="queue_too_long", message="moco.K: 900 keys are more than half of the clips"))
+    lab.succeed(lease)
+    assert "warning: moco.K: 900 keys" in cmac("results", job).out
 
 
 def test_the_result_of_an_unfinished_job_says_so(cmac: Cmac, lab: Lab) -> None:

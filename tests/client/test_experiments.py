@@ -107,6 +107,7 @@ def test_the_command_submits_waits_and_prints_the_table(cmac: Cmac, lab: Lab, tm
     assert "n_clips=2" in said.out
     assert "grid n_clips=1 seed 0: succeeded" in said.err
     assert made["id"][:8] in cmac("experiments").out
+    assert cmac("results", made["id"]).out.count("57.9") == 2
     assert cmac("table", made["id"][:13]).out.count("57.9") == 2
     assert "| n_clips=1 | 57.9 |" in cmac("table", made["id"], "--markdown").out
     assert "\\toprule" in cmac("table", made["id"], "--latex").out

@@ -154,6 +154,14 @@ def test_rows_of_ones_own_may_be_untrained_or_no_pretraining_at_all() -> None:
     assert (len(own.jobs), own.tables[0].columns[0].measure.name) == (2, "accuracy")
 
 
+@pytest.mark.parametrize("fields", [{"recipe": "table-2", **SMALL}, {**GRID, "grid": {"moco.K": [64, 128]}}])
+def test_a_spec_with_every_field_written_out_is_the_same_experiment(fields: dict[str, Any]) -> None:
+    spec = Experiment.model_validate({**fields, "resources": {"cpu_slots": 2}})
+    again = Experiment.model_validate(spec.model_dump(mode="json"))
+    assert [job.spec for job in expand(again).jobs] == [job.spec for job in expand(spec).jobs]
+    assert {job.spec.resources.cpu_slots for job in expand(spec).jobs if isinstance(job.spec, Pretrain)} == {2}
+
+
 def test_an_unknown_path_points_at_what_was_written_with_a_guess() -> None:
     told = problems(recipe="table-1", set={"optim.epohcs": 3, "probe.clips": 1, "optim.lr": -1}, **SMALL)
     assert told["/set/optim.epohcs"] == "no such field did you mean epochs?"

@@ -47,6 +47,12 @@ def test_an_unknown_kind_comes_with_the_kinds_and_a_guess() -> None:
     assert problem.hint == "did you mean pretrain?"
 
 
+def test_the_core_says_who_runs_experiments() -> None:
+    problem = only({"kind": "experiment", "recipe": "table-1"})
+    assert problem.pointer == "/kind"
+    assert problem.hint == "an experiment is expanded into jobs by the service: cmac submit, or POST /jobs"
+
+
 def test_all_wrong_fields_are_named_at_once() -> None:
     body = {"kind": "pretrain", "optim": {"lr": -1, "batch": 0}, "moco": {"K": "many"}}
     assert {problem.pointer for problem in problems(body)} == {"/dataset", "/optim/lr", "/optim/batch", "/moco/K"}

@@ -21,10 +21,20 @@ def parse_spec(body: Any) -> JobSpec | Experiment:
     kind, taken = body.get("kind"), (*KINDS, *EXPANDED)
     if kind not in taken:
         raise InvalidSpec([wrong_kind(kind, taken)])
+    if kind not in EXPANDED:
+        return parse_job(body)
     try:
-        return Experiment.model_validate(body) if kind in EXPANDED else JOB_SPEC.validate_python(body)
+        return Experiment.model_validate(body)
     except ValidationError as error:
-        raise InvalidSpec(field_problems(error, Experiment if kind in EXPANDED else None)) from error
+        raise InvalidSpec(field_problems(error, Experiment)) from error
+
+
+def parse_job(body: dict[str, Any]) -> JobSpec:
+    """The spec of a job of a known kind. Raises InvalidSpec with every wrong field at once."""
+    try:
+        return JOB_SPEC.validate_python(body)
+    except ValidationError as error:
+        raise InvalidSpec(field_problems(error)) from error
 
 
 class Body(BaseModel):

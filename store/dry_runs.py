@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from cmac_core.experiments.cost import ASSUMED, FINETUNE, PAPER_VIDEOS, Cost, cost, trained_of
 from cmac_core.experiments.expansion import Plan
 from cmac_core.experiments.paper import CLIPS
-from cmac_core.specs import JobSpec, Pack, Pretrain, RandomInit
+from cmac_core.specs import Import, JobSpec, Pack, Pretrain, RandomInit
 from cmac_core.specs.experiment import Experiment as Spec
 from cmac_core.specs.method import Model
 from store import compatibility, datasets, experiments, planned_jobs
@@ -71,7 +71,7 @@ class _Counting:
 
     def clips(self, spec: JobSpec) -> int | None:
         """None: the dataset is not packed and not one of the paper's."""
-        if isinstance(spec, Pack):
+        if isinstance(spec, Pack | Import):
             return None
         name = spec.dataset
         if name not in self._known:
@@ -91,6 +91,7 @@ def _job(plan: Plan, place: int, resources: JSON | None, counting: _Counting) ->
     clips = counting.clips(spec)
     found = _cost(plan, place, clips)
     if spec.kind == FINETUNE and clips is not None:
+        assert not isinstance(spec, Import)
         trained = trained_of(spec, clips)
         counting.assumed.add(f"{spec.dataset}: {trained:,} of {clips:,} clips are fine-tuned on in a split")
     first = cells[0]
@@ -99,7 +100,7 @@ def _job(plan: Plan, place: int, resources: JSON | None, counting: _Counting) ->
         "shared_with": [cell.name for cell in cells[1:]],
         "name": spec.name,
         "kind": spec.kind,
-        "dataset": spec.dataset,
+        "dataset": None if isinstance(spec, Import) else spec.dataset,
         "seed": spec.seed,
         "waits_for": None if planned.parent is None else plan.cells_of(planned.parent)[0].name,
         "clips": clips,
@@ -116,8 +117,9 @@ def _job(plan: Plan, place: int, resources: JSON | None, counting: _Counting) ->
 def _cost(plan: Plan, place: int, clips: int | None) -> Cost:
     spec = plan.jobs[place].spec
     if clips is None:
-        told = "a pack computes no network" if isinstance(spec, Pack) else f"{spec.dataset} is not packed"
-        return Cost(unknown=told)
+        if isinstance(spec, Pack | Import):
+            return Cost(unknown=f"{spec.kind}: it computes no network")
+        return Cost(unknown=f"{spec.dataset} is not packed")
     return cost(spec, clips, _model(plan, place))
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cmac_core.experiments.expansion import Plan, PlannedJob
-from cmac_core.specs import JobCheckpoint, JobSpec, Pack
+from cmac_core.specs import Import, JobCheckpoint, JobSpec, Pack
 from cmac_core.specs.problems import FieldProblem
 from store import capacity, compatibility, datasets, jobs, submission
 from store.errors import QuotaExceeded, SpecProblem, UnknownReference
@@ -79,7 +79,7 @@ def _check_quota(session: Session, count: int, principal: Principal) -> None:
 
 def _find_datasets(session: Session, plan: Plan, principal: Principal, found: Findings) -> None:
     """Every dataset that is missing, also those of evaluations whose pretraining cannot be entered."""
-    reading = [job for job in plan.jobs if not isinstance(job.spec, Pack)]
+    reading = [job for job in plan.jobs if not isinstance(job.spec, Pack | Import)]
     for name in dict.fromkeys(_dataset(job) for job in reading):
         if datasets.find(session, name, principal) is None:
             message, hint = compatibility.no_dataset(session, name, principal)
@@ -88,7 +88,8 @@ def _find_datasets(session: Session, plan: Plan, principal: Principal, found: Fi
 
 
 def _dataset(job: PlannedJob) -> str:
-    return str(job.spec.dataset)
+    assert not isinstance(job.spec, Import)
+    return job.spec.dataset
 
 
 def _note(planned: PlannedJob, refused: SpecProblem, found: Findings) -> None:

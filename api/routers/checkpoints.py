@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from api.authentication import SubmitterDep, ViewerDep
-from api.bodies import NewWeights, parse_body, parse_spec
+from api.bodies import NewWeights, parse_body, parse_job
 from api.dependencies import SessionDep
 from api.downloads import artifact_answer
 from api.etags import job_etag
@@ -36,7 +36,7 @@ def import_weights(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Import a file of weights (torchvision, GDT, SeLaVi, ours) below a root: submits a job of kind `import`."""
-    spec = parse_spec(parse_body(NewWeights, body).spec())
+    spec = parse_job(parse_body(NewWeights, body).spec())
 
     def submit() -> Answer:
         job = jobs.submit(session, spec, principal)

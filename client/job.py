@@ -35,7 +35,7 @@ class Job:
 
     @property
     def kind(self) -> str:
-        """pack, pretrain, retrieval, probe or attention."""
+        """pack, pretrain, finetune, retrieval, probe or attention."""
         return str(self.row["kind"])
 
     @property

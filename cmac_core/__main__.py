@@ -11,7 +11,7 @@ from typing import assert_never
 from pydantic import ValidationError
 
 from cmac_core.events import Ended
-from cmac_core.specs import JOB_SPEC, Attention, Import, JobSpec, Pack, Pretrain, Probe, Retrieval
+from cmac_core.specs import JOB_SPEC, Attention, Finetune, Import, JobSpec, Pack, Pretrain, Probe, Retrieval
 from cmac_core.specs.problems import field_problems
 from cmac_core.training.ending import report
 from cmac_core.training.errors import BadSpec, Left, UserError
@@ -71,7 +71,7 @@ def _work(arguments: argparse.Namespace, run: Run, ranks: Ranks) -> None:
     run.inputs = read_inputs(file)
     check_inputs(spec, run.inputs, file)
     if run.world_size > 1:
-        if not isinstance(spec, Pretrain):
+        if not isinstance(spec, Pretrain | Finetune):
             raise UserError(f"{spec.kind} runs as one process, not {run.world_size}", "Use python -m cmac_core.")
         ranks.join(gpu=run.device.type == "cuda")
     _dispatch(spec, run, ranks)
@@ -123,6 +123,10 @@ def _dispatch(spec: JobSpec, run: Run, ranks: Ranks) -> None:
 
             run.start(spec)
             attention.run(spec, run)
+        case Finetune():
+            from cmac_core.jobs import finetune
+
+            finetune.run(spec, run, ranks)
         case _:
             assert_never(spec)
 

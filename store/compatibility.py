@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from cmac_core.experiments.cost import videos_per_step
 from cmac_core.specs import (
     Attention,
+    Finetune,
     Import,
     JobCheckpoint,
     Pack,
@@ -29,7 +30,7 @@ from store.tables import Checkpoint, Dataset, Job
 if TYPE_CHECKING:
     from store.submission import Findings, Resolved
 
-Reader = Pretrain | Retrieval | Probe | Attention  # kinds that read a dataset
+Reader = Pretrain | Retrieval | Probe | Attention | Finetune  # kinds that read a dataset
 
 
 def find_parents(session: Session, resolved: "Resolved", principal: Principal, found: "Findings") -> None:
@@ -72,23 +73,28 @@ def check_references(session: Session, resolved: "Resolved", principal: Principa
         found.add(Incompatible, "/checkpoint", message)
 
 
-def divides(spec: Pretrain, ranks: int) -> bool:
+def divides(spec: Pretrain | Finetune, ranks: int) -> bool:
     """Whether every rank gets whole BN groups."""
-    return spec.optim.batch % (ranks * spec.model.bn_group) == 0
+    return spec.optim.batch % (ranks * _bn_group(spec)) == 0
 
 
-def check_batch(spec: Pretrain, ranks: int, found: "Findings") -> None:
+def _bn_group(spec: Pretrain | Finetune) -> int:
+    return spec.bn_group if isinstance(spec, Finetune) else spec.model.bn_group
+
+
+def check_batch(spec: Pretrain | Finetune, ranks: int, found: "Findings") -> None:
     """Batch / ranks must be a multiple of bn_group (RULINGS 4): then any number of ranks is the same method."""
     if divides(spec, ranks):
         return
-    batch, group = spec.optim.batch, spec.model.bn_group
+    batch, group = spec.optim.batch, _bn_group(spec)
     step = ranks * group
     below, above = batch // step * step, (batch // step + 1) * step
     nearest = f"{below} or {above}" if below else f"{above}"
     fewer = [n for n in range(ranks, 0, -1) if divides(spec, n)]
     groups = [n for n in range(group, 1, -1) if batch % (ranks * n) == 0]
     ways = [f"optim.batch {nearest}"]
-    ways += [f"model.bn_group {groups[0]}"] if groups else []
+    field = "bn_group" if isinstance(spec, Finetune) else "model.bn_group"
+    ways += [f"{field} {groups[0]}"] if groups else []
     ways += [f"{fewer[0]} device{'s' if fewer[0] > 1 else ''}"] if fewer else []
     message = f"batch {batch} on {ranks} ranks is not a multiple of {ranks} x bn_group {group} = {step}"
     found.add(InvalidSpec, "/optim/batch", message, batch, f"legal: {', or '.join(ways)}")
@@ -131,7 +137,7 @@ def _check_dataset(spec: Reader, dataset: Dataset, found: "Findings") -> None:
         found.add(Incompatible, "/dataset", f"{name} is sound alone, and this {_told(spec)} needs video", spec.dataset)
     for chosen in spec.where:
         _check_column(dataset, f"/where/{chosen}", chosen, found)
-    if isinstance(spec, Retrieval | Probe):
+    if isinstance(spec, Retrieval | Probe | Finetune):
         _check_column(dataset, "/label", spec.label, found)
         for pointer, column in (
             ("/split/column", spec.split.by_column),
@@ -172,7 +178,7 @@ def _needs_sound(spec: Reader) -> bool:
             return spec.modality == "audio"
         case Attention():
             return True
-        case Retrieval():
+        case Retrieval() | Finetune():
             return False
 
 
@@ -182,7 +188,7 @@ def _needs_picture(spec: Reader) -> bool:
             return spec.objective != "single_a"
         case Probe():
             return spec.modality == "video"
-        case Attention() | Retrieval():
+        case Attention() | Retrieval() | Finetune():
             return True
 
 
@@ -214,6 +220,9 @@ def _find_checkpoint(
         if checkpoint.state is not CheckpointState.ok:
             message = f"that checkpoint is {checkpoint.state}"
             found.add(UnknownReference, f"{pointer}/id", message, str(reference.id))
+        if job.kind == "finetune":
+            message = "that checkpoint is of a fine-tuning; give that of a pretraining"
+            found.add(Incompatible, f"{pointer}/id", message, str(reference.id))
         resolved.checkpoint_id = checkpoint.id
         return job
     if isinstance(reference, JobCheckpoint):
@@ -234,7 +243,7 @@ def _find_checkpoint(
     return None
 
 
-def _check_architecture(spec: Retrieval | Probe | Attention, by: Made, found: "Findings") -> None:
+def _check_architecture(spec: Retrieval | Probe | Attention | Finetune, by: Made, found: "Findings") -> None:
     """Whether there is what the evaluation looks at."""
     needs = {spec.modality} if isinstance(spec, Probe) else {"video"}
     if isinstance(spec, Attention):

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from cmac_core.specs import JOB_SPEC, Import, JobSpec, Pack, Pretrain, Queue, SoundingObjects
+from cmac_core.specs import JOB_SPEC, Finetune, Import, JobSpec, Pack, Pretrain, Queue, SoundingObjects
 from cmac_core.specs.problems import FieldProblem
 from store import capacity, compatibility, roots, shards
 from store.capacity import Capacity
@@ -171,7 +171,7 @@ def _give_resources(known: Capacity, resolved: Resolved, found: Findings) -> Non
         resolved.cpu_slots = next(fitting, max(1, known.cpu_slots))
     else:
         resolved.cpu_slots = 1
-    if isinstance(spec, Pretrain):
+    if isinstance(spec, Pretrain | Finetune):
         compatibility.check_batch(spec, resolved.gpus or resolved.cpu_slots, found)
     resolved.feasible_nodes = known.that_fit(resolved.gpus, resolved.cpu_slots)
     if not resolved.feasible_nodes:

@@ -107,7 +107,10 @@ class Loader:
         retry_chain: int = 10,
         pin: bool = False,
     ) -> None:
-        """`eligible` are the indices of the dataset's clips that may be shown; the sampler counts these."""
+        """`eligible` are the indices of the dataset's clips that may be shown; the sampler counts these.
+
+        A sampler of k times as many videos shows each k times in a pass, with draws of their own.
+        """
         self.dataset, self.eligible, self.sampler, self.cut = dataset, eligible, sampler, cut
         self.clips_per_video, self.rank, self.ranks, self.workers = clips_per_video, rank, ranks, workers
         self.retry_chain, self.pin = retry_chain, pin
@@ -130,17 +133,26 @@ class Loader:
     def _plan(self, position: Position, steps: int) -> Iterator[Planned]:
         for _ in range(steps):
             chosen = self.sampler.batch(position, self.rank, self.ranks)
-            requests = [self._request(position.train_epoch, int(i), self.eligible[i]) for i in chosen]
+            requests = [self._request(position.train_epoch, int(i), self.eligible[self._video(i)]) for i in chosen]
             yield position.train_epoch, requests
             position = self.sampler.after(position)
 
     def _request(self, train_epoch: int, place: int, source: int) -> Request:
         """What to read for the video at `place`. A stand-in keeps that place's draws: no clip shows up twice alike."""
-        clip, index = self.dataset.clips[source], self.eligible[place]
+        clip, index = self.dataset.clips[source], self.eligible[self._video(place)]
         low, high = window_bounds(clip, self.cut.seconds, self.cut.video, self.cut.audio)
-        draws = (start_draw(self.sampler.seed, train_epoch, index, take) for take in range(self.clips_per_video))
+        draws = (start_draw(self.sampler.seed, train_epoch, index, take) for take in self._takes(place))
         starts = tuple(low + draw * (high - low) for draw in draws)
         return Request(place, source, self.dataset.path(clip), clip, starts)
+
+    def _video(self, place: int) -> int:
+        """Which of the eligible clips a place of the sampler stands for."""
+        return place % len(self.eligible)
+
+    def _takes(self, place: int) -> range:
+        """The takes of that clip: those of the first round through all of them come first."""
+        first = place // len(self.eligible) * self.clips_per_video
+        return range(first, first + self.clips_per_video)
 
     def _by_thread(self, plan: Iterator[Planned]) -> Iterator[Read]:
         """Decode in a thread: PyAV frees the interpreter while it works."""
@@ -174,13 +186,16 @@ class Loader:
         """The batch with stand-ins for what could not be read."""
         if decoded.broken:
             decoded = self._mended(train_epoch, decoded)
-        takes = range(self.clips_per_video)
         return RawBatch(
             decoded.pixels,
             decoded.sizes,
             decoded.sound,
-            [(self.eligible[request.place], take) for request in decoded.requests for take in takes],
-            torch.tensor([request.source for request in decoded.requests for _ in takes]),
+            [
+                (self.eligible[self._video(request.place)], take)
+                for request in decoded.requests
+                for take in self._takes(request.place)
+            ],
+            torch.tensor([request.source for request in decoded.requests for _ in range(self.clips_per_video)]),
             train_epoch,
             self.cut.frames,
         )
@@ -196,7 +211,7 @@ class Loader:
 
     def _stand_in(self, train_epoch: int, request: Request, reason: str) -> Request:
         """The first clip of the broken one's chain that can be read."""
-        chain = stand_ins(self.sampler.seed, request.place, len(self.eligible), self.retry_chain)
+        chain = stand_ins(self.sampler.seed, self._video(request.place), len(self.eligible), self.retry_chain)
         for source in (self.eligible[place] for place in chain):
             other = self._request(train_epoch, request.place, source)
             if not decode([other], self.cut).broken:

@@ -60,9 +60,14 @@ def augment(frames: Sequence[Tensor] | Tensor, views: Sequence[View], sampling: 
     ).permute(0, 4, 1, 2, 3)
 
 
-def center_view(frames: Sequence[Tensor] | Tensor, crop: int, mean: Channels = 0.45, std: Channels = 0.225) -> Tensor:
-    """What evaluations show: short side resized to `crop`, centre crop, nothing random. Shapes as `augment`."""
-    middle = View(crop, 0.5, 0.5, False, None)
+def center_view(
+    frames: Sequence[Tensor] | Tensor, crop: int, mean: Channels = 0.45, std: Channels = 0.225, at: float = 0.5
+) -> Tensor:
+    """What evaluations show: short side resized to `crop`, centre crop, nothing random. Shapes as `augment`.
+
+    `at` moves the crop along the long side: 0 and 1 are its ends.
+    """
+    middle = View(crop, at, at, False, None)
     return torch.stack([see(clip, middle, crop, mean, std) for clip in frames]).permute(0, 4, 1, 2, 3)
 
 

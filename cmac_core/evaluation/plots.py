@@ -46,13 +46,13 @@ def draw_recall(
 
 
 def draw_confusion(path: Path, title: str, table: np.ndarray, classes: Sequence[str]) -> None:
-    """Rows are the truth, each adding up to 100 %; counts are written in small tables."""
+    """Rows are the truth, each adding up to 100 %; counts are written in small tables. Beside it each class's share."""
     shares = table / np.maximum(table.sum(1, keepdims=True), 1)
     size = float(np.clip(0.42 * len(classes), 3.2, 14))
-    figure = blank(size + 2.6, size + 1.6)
-    ax = figure.subplots()
+    figure = blank(size + 4.4, size + 1.6)
+    ax, beside = figure.subplots(1, 2, sharey=True, width_ratios=[size, 1.6])
     image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    ax.set_title(title, color=INK, fontsize=11, fontweight="bold", loc="left")
+    figure.suptitle(title, color=INK, fontsize=11, fontweight="bold", x=0.01, ha="left")
     ticks = range(len(classes))
     ax.set_xticks(ticks, classes, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
     ax.set_yticks(ticks, classes, fontsize=8)
@@ -61,11 +61,24 @@ def draw_confusion(path: Path, title: str, table: np.ndarray, classes: Sequence[
         for i, j in np.argwhere(table > 0):
             color = "white" if shares[i, j] > 0.55 else INK
             ax.text(j, i, str(table[i, j]), ha="center", va="center", fontsize=7.5, color=color)
-    bar = figure.colorbar(image, ax=ax, shrink=0.7, label="share of the true class")
+    _draw_per_class(beside, np.diag(shares), table.sum(1))
+    bar = figure.colorbar(image, ax=beside, shrink=0.7, label="share of the true class")
     bar.outline.set_visible(False)
     for spine in ax.spines.values():
         spine.set_visible(False)
     figure.savefig(path)
+
+
+def _draw_per_class(ax: Axes, accuracy: np.ndarray, counts: np.ndarray) -> None:
+    """A bar a class, on the rows of the matrix beside it; a class without test clips has none."""
+    rows = np.flatnonzero(counts).tolist()
+    percent = [100 * float(accuracy[row]) for row in rows]
+    ax.barh(rows, percent, color=OURS, height=0.7)
+    for row, value in zip(rows, percent, strict=True) if len(counts) <= 60 else ():
+        ax.text(value + 2, row, f"{value:.0f}", va="center", fontsize=7.5, color=INK)
+    ax.set(xlim=(0, 118), xticks=[0, 50, 100], xlabel="accuracy, %")
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.tick_params(left=False, labelleft=False)
 
 
 def tidy(ax: Axes) -> None:

@@ -90,16 +90,11 @@ def vote(classifier: Classifier, rows_VnD: Tensor) -> Tensor:
     return torch.logsumexp(log_VnC, 1) - np.log(rows_VnD.shape[1])
 
 
-def chance_accuracy(train: Sequence[str], test: Sequence[str]) -> float:
-    """Of who always names the most frequent training class, drawn among equals: 1 / classes when balanced."""
+def chance_accuracy(train: Sequence[str], test: Sequence[str], k: int = 1) -> float:
+    """Of who always names the k most frequent training classes, drawn among equals: k / classes when balanced."""
     counts = Counter(train)
-    most = [label for label, n in counts.items() if n == max(counts.values())]
-    return sum(label in most for label in test) / len(most) / len(test)
-
-
-def confusion(truth: Sequence[str], predicted: Sequence[str], classes: Sequence[str]) -> np.ndarray:
-    """(C, C) counts: rows are the truth, columns what was predicted."""
-    row = {label: i for i, label in enumerate(classes)}
-    table = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    np.add.at(table, ([row[t] for t in truth], [row[p] for p in predicted]), 1)
-    return table
+    least = sorted(counts.values(), reverse=True)[min(k, len(counts)) - 1]
+    sure = {label for label, n in counts.items() if n > least}
+    drawn = {label for label, n in counts.items() if n == least}
+    hits = sum(label in drawn for label in test) * (min(k, len(counts)) - len(sure)) / len(drawn)
+    return (sum(label in sure for label in test) + hits) / len(test)

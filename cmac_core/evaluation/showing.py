@@ -84,14 +84,17 @@ class Preparation:
 
     def __call__(self, windows: Sequence[Window]) -> Shown:
         """A batch of windows; their pictures may differ in size."""
-        frames = spectrogram = None
-        if self.showing.video:
-            raw = [torch.from_numpy(w.frames).to(self.device) for w in windows if w.frames is not None]
-            frames = center_view(raw, self.showing.geometry.crop, self.pixels.mean, self.pixels.std)
+        frames = self.frames(windows) if self.showing.video else None
+        spectrogram = None
         if self.showing.audio:
             sound = torch.from_numpy(np.stack([w.sound for w in windows if w.sound is not None]))
             spectrogram = normalise(self.log_mel(sound.to(self.device)), *self.mel)
         return Shown(frames, spectrogram)
+
+    def frames(self, windows: Sequence[Window], at: float = 0.5) -> Tensor:
+        """Square crops (B, 3, T, crop, crop): the center, or elsewhere along the long side."""
+        raw = [torch.from_numpy(w.frames).to(self.device) for w in windows if w.frames is not None]
+        return center_view(raw, self.showing.geometry.crop, self.pixels.mean, self.pixels.std, at)
 
 
 def ahead(make: Callable[[ItemT], ResultT], items: Iterable[ItemT]) -> Iterator[ResultT]:

@@ -21,6 +21,7 @@ def share(
     fold: Fold | None = None,
     pool: str | None = None,
     split: str | None = TEST,
+    selection: Literal["last", "best"] | None = None,
 ) -> Value:
     """A share (0 to 1, as are random_init and chance) as percent, with its interval."""
     low, high = wilson(value, n)
@@ -33,6 +34,7 @@ def share(
         split=split,
         fold=fold.name if fold else None,
         pool=pool,
+        selection=selection,
         modality=modality,
         random_init=None if random_init is None else 100 * random_init,
         chance=None if chance is None else 100 * chance,

@@ -19,6 +19,7 @@ from cmac_core.training.data_parallel import data_parallel, in_channels_last
 from cmac_core.training.errors import UserError
 from cmac_core.training.generators import seed_all
 from cmac_core.training.initial import start_from
+from cmac_core.training.optimizer import sgd
 from cmac_core.training.precision import make_ready
 from cmac_core.training.ranks import Ranks
 from cmac_core.training.report import publish
@@ -41,11 +42,12 @@ def run(spec: Pretrain, run: Run, ranks: Ranks) -> None:
     shown = _choose_clips(spec, run, dataset)
     make_ready(spec.precision, run.device)
     seed_all(spec.seed, run.rank)
-    trainer = _trainer(spec, run, ranks, dataset, shown)
+    objective = in_channels_last(build_objective(spec).to(run.device)).train()
+    trainer = _trainer(spec, run, ranks, dataset, shown, objective)
     if spec.init is not None and resume is None:
-        trainer.init = start_from(run.input(CHECKPOINT), trainer.objective, run)
+        trainer.init = start_from(run.input(CHECKPOINT), objective, run)
     # Wrapped first: the wrapper gives all ranks rank 0's buffers, and each has its own to go on with.
-    trainer.objective.wrap_query(lambda query: data_parallel(query, run.device))
+    objective.wrap_query(lambda query: data_parallel(query, run.device))
     if resume is not None:
         state = read_state(resume)
         check_same(spec, state, dataset.summary.manifest_sha256)
@@ -54,11 +56,12 @@ def run(spec: Pretrain, run: Run, ranks: Ranks) -> None:
     publish(trainer, shown, trainer.finish())
 
 
-def _trainer(spec: Pretrain, run: Run, ranks: Ranks, dataset: PackedDataset, shown: Eligible) -> Trainer:
+def _trainer(
+    spec: Pretrain, run: Run, ranks: Ranks, dataset: PackedDataset, shown: Eligible, objective: Cmac
+) -> Trainer:
     video, audio = ("video" in modalities(spec)), ("audio" in modalities(spec))
     sampler = Sampler(len(shown.indices), videos_per_step(spec), spec.seed)
     total = sampler.steps * spec.optim.epochs
-    objective = in_channels_last(build_objective(spec).to(run.device)).train()
     warmup = round(spec.optim.warmup_epochs * sampler.steps)
     return Trainer(
         run=run,
@@ -88,15 +91,10 @@ def _trainer(spec: Pretrain, run: Run, ranks: Ranks, dataset: PackedDataset, sho
 
 
 def _optimizer(spec: Pretrain, objective: Cmac) -> torch.optim.SGD:
-    """SGD on the query model, in one kernel that can also skip a step."""
+    """SGD on the query model."""
     optim = spec.optim
     trained = [parameter for parameter in objective.query.parameters() if parameter.requires_grad]
-    sgd = torch.optim.SGD(trained, lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay, fused=True)
-    if optim.momentum:
-        # A first step that is skipped would leave the buffers as found in memory.
-        for parameter in trained:
-            sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    return sgd
+    return sgd([{"params": trained}], lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay)
 
 
 def _open(spec: Pretrain, run: Run) -> PackedDataset:

@@ -1,6 +1,5 @@
 """Logistic regression on a frozen encoder's features, audio or video (METHOD 7.3, Table 6)."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +10,10 @@ from torch import Tensor
 from cmac_core.data.dataset import Fold, PackedDataset
 from cmac_core.evaluation.baseline import NAME as SIMPLE
 from cmac_core.evaluation.baseline import picture_statistics, sound_statistics
+from cmac_core.evaluation.confusion import keep_confusion
 from cmac_core.evaluation.features import extract
 from cmac_core.evaluation.material import folds_of, labels_of, open_material
-from cmac_core.evaluation.plots import draw_confusion
-from cmac_core.evaluation.probe import Probed, chance_accuracy, confusion, probe
+from cmac_core.evaluation.probe import Probed, chance_accuracy, probe
 from cmac_core.evaluation.subject import RANDOM, subject
 from cmac_core.evaluation.values import over_folds, share
 from cmac_core.events import Result, Value
@@ -121,23 +120,8 @@ def _keep_confusion(run: Run, task: Task, pool: str, probed: dict[str | None, Pr
     """Per-class accuracy and who was taken for whom, over the test videos of all folds."""
     truth = [task.labels[i] for fold in task.folds for i in fold.test]
     guesses = [task.classes[c] for fold in task.folds for c in probed[fold.name].predicted_V.tolist()]
-    table = confusion(truth, guesses, task.classes)
-    folder = run.folder / "artifacts"
-    folder.mkdir(exist_ok=True)
-    name = f"confusion-{pool}"
-    with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([task.spec.label, "n", "accuracy_%", *(f"predicted {c}" for c in task.classes)])
-        for row, label in zip(table, task.classes, strict=True):
-            n = int(row.sum())
-            accuracy = f"{100 * row[task.classes.index(label)] / n:.2f}" if n else ""
-            writer.writerow([label, n, accuracy, *row.tolist()])
-    run.artifact(f"{name}.csv", "table", "text/csv", folder / f"{name}.csv", {"pool": pool})
-    accuracy = 100 * table.trace() / table.sum()
     title = f"{task.spec.modality.capitalize()} probe of {task.spec.label} on {task.spec.dataset}, pool {pool}"
-    title += f"\n{accuracy:.1f} % of {len(truth)} test clips"
-    draw_confusion(folder / f"{name}.png", title, table, task.classes)
-    run.artifact(f"{name}.png", "plot", "image/png", folder / f"{name}.png", {"pool": pool})
+    keep_confusion(run, title, task.spec.label, truth, guesses, task.classes, pool)
 
 
 def _protocol(task: Task, probed: Probes) -> dict[str, Any]:

@@ -63,3 +63,10 @@ def _rows(x: Tensor) -> Tensor:
     gradients that are wrong, without a word (seen in 2.13). With the only 1 here its stride is never in doubt.
     """
     return x.flatten(2).unsqueeze(2) if x.dim() > 2 else x
+
+
+def regroup(module: nn.Module, group: int) -> None:
+    """Let batch norm in `module` share statistics over this many clips from now on; weights do not change."""
+    for part in module.modules():
+        if isinstance(part, GroupedBatchNorm):
+            part.group = group

@@ -5,9 +5,9 @@
 The variants of the paper's tables are this with parts left out: lambda 0, no contrast, one modality.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from cmac_core.distributed import all_equal, gather_rows, rank, world_size
 from cmac_core.models.branch import Branch, Modality, Outputs, Side
 from cmac_core.objectives.attention import Guide, attention_consistency
+from cmac_core.objectives.base import Objective
 from cmac_core.objectives.batch import Batch, clips_per_video, modalities, videos_per_step
 from cmac_core.objectives.contrast import Contrast
 from cmac_core.objectives.diagnostics import describe_agreement, describe_attention
@@ -57,12 +58,16 @@ def build_objective(spec: Pretrain) -> "Cmac":
         return Cmac(spec)
 
 
-class Cmac(nn.Module):
+class Cmac(Objective):
     """The trained query model, the key model that follows it, and the queues.
 
     A step is: `update_momentum()`, `losses(batch, train_epoch)["total"].backward()`, optimiser, `enqueue()`.
     Only `query` has gradients, and every trainable parameter of it has one in every step.
     """
+
+    FORMAT: ClassVar[str] = "cmac-lab/pretrain/1"
+    ENCODERS: ClassVar[str] = "query.encoders."
+    spec: Pretrain
 
     def __init__(self, spec: Pretrain) -> None:
         super().__init__()
@@ -186,6 +191,22 @@ class Cmac(nn.Module):
         with full_precision(video.kernel.device):
             guided = self.guide(video, audio, self.query)
         return Maps(guided.video, video.saliency, guided.audio, audio.saliency)
+
+    def begin_step(self) -> None:
+        """The key model follows."""
+        self.update_momentum()
+
+    def end_step(self) -> None:
+        """The keys go into the queues."""
+        self.enqueue()
+
+    def trained(self) -> Iterable[nn.Parameter]:
+        """Those of the query model."""
+        return self.query.parameters()
+
+    def ranks_agree(self) -> bool:
+        """Whether the queues do."""
+        return self.queues_agree()
 
     def queues_agree(self) -> bool:
         """Whether all ranks hold the same queues. Collective, and it waits for the device: ask now and then."""

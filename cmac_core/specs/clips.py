@@ -33,6 +33,15 @@ ChannelStd = Annotated[
 ]
 
 
+def check_short_side(short_side: tuple[int, int], crop: int) -> None:
+    """Raises ValueError when a resized picture could be smaller than the crop."""
+    low, high = short_side
+    if low > high:
+        raise ValueError(f"short_side: the range {low} to {high} is empty; put the smaller length first")
+    if low < crop:
+        raise ValueError(f"short_side: {low} is smaller than the crop of {crop}; make it at least {crop}")
+
+
 class ColorJitter(Spec):
     """Brightness, contrast and saturation in random order, one draw per clip, on RGB in [0, 1]."""
 
@@ -70,11 +79,7 @@ class ClipSampling(Spec):
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Self:
-        low, high = self.short_side
-        if low > high:
-            raise ValueError(f"short_side: the range {low} to {high} is empty; put the smaller length first")
-        if low < self.crop:
-            raise ValueError(f"short_side: {low} is smaller than the crop of {self.crop}; make it at least {self.crop}")
+        check_short_side(self.short_side, self.crop)
         return self
 
 

@@ -14,8 +14,9 @@ from pydantic import (
 )
 
 from cmac_core.specs.base import Spec
-from cmac_core.specs.clips import AudioFrontEnd, ClipGeometry, ClipSampling
+from cmac_core.specs.clips import AudioFrontEnd, ClipGeometry, ClipSampling, check_short_side
 from cmac_core.specs.corpus import SoundingObjects
+from cmac_core.specs.finetuning import FinetuneJitter, FinetuneOptimization, TrainingClips
 from cmac_core.specs.method import (
     Checkpoints,
     Contrastive,
@@ -251,6 +252,35 @@ class Attention(Evaluation):
     score_limit: PositiveInt = Field(500, description="How many clips with ground truth are scored.")
 
 
-JobSpec = Annotated[Pack | Import | Pretrain | Retrieval | Probe | Attention, Field(discriminator="kind")]
+class Finetune(Evaluation):
+    """The video encoder and a new classifier trained on labels, then tested (METHOD 7.1). `batch` is the test's."""
+
+    kind: Literal["finetune"] = "finetune"
+    label: str = "class"
+    split: Split = Split()
+    train_clips: PositiveInt = Field(10, le=1000, description="Random clips of each video in a pass over the data.")
+    n_clips: PositiveInt = Field(10, description="Test clips of each video, from its start to its end.")
+    spatial_crops: Literal[1, 3] = Field(1, description="Test crops of each clip: the center, or both ends too.")
+    color_jitter: FinetuneJitter = FinetuneJitter()
+    data: TrainingClips = TrainingClips()
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    bn_group: PositiveInt = Field(16, description="Clips that share batch statistics; batch / ranks is a multiple.")
+    optim: FinetuneOptimization = FinetuneOptimization()
+    select: Literal["last"] = Field("last", description="Which train_epoch is reported: no choice sees the test data.")
+    checkpoints: Checkpoints = Checkpoints()
+
+    @model_validator(mode="after")
+    def _one_split(self) -> Self:
+        if self.split.folds is not None:
+            column = self.split.folds
+            raise ValueError(
+                f"split: fine-tuning is one job a split, and folds are many; mark train and test in a column, or say "
+                f'{{"column": "{column}", "train": ..., "test": ...}}'
+            )
+        check_short_side(self.data.short_side, self.geometry.crop)
+        return self
+
+
+JobSpec = Annotated[Pack | Import | Pretrain | Retrieval | Probe | Attention | Finetune, Field(discriminator="kind")]
 JOB_SPEC: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
-KINDS = ("pack", "import", "pretrain", "retrieval", "probe", "attention")
+KINDS = ("pack", "import", "pretrain", "retrieval", "probe", "attention", "finetune")

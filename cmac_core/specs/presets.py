@@ -30,7 +30,8 @@ SCALES: dict[str, dict[str, Overlay]] = {
             "data": {"color_jitter": {"on": False}},
             "model": {"bn_group": 8},
             "optim": {"epochs": 50, "batch": 64},
-        }
+        },
+        "finetune": {"color_jitter": {"on": False}},
     },
     "small": {
         "pretrain": {
@@ -42,6 +43,13 @@ SCALES: dict[str, dict[str, Overlay]] = {
         "retrieval": {"geometry": SMALL_GEOMETRY, "n_clips": 3},
         "probe": {"geometry": SMALL_GEOMETRY, "n_clips": 3, "seconds": 1.0},
         "attention": {"geometry": SMALL_GEOMETRY},
+        "finetune": {
+            "geometry": SMALL_GEOMETRY,
+            "data": {"short_side": [64, 80], "workers": 0},
+            "train_clips": 2,
+            "n_clips": 3,
+            "optim": {"lr": 0.02, "epochs": 12},
+        },
     },
 }
 

@@ -18,7 +18,7 @@ from cmac_core.specs.method import Model
 from cmac_core.training.checkpoint_files import Stored, sidecar_of
 from cmac_core.training.errors import UserError
 
-FORMAT = "cmac-lab/pretrain/1"
+FORMAT = Cmac.FORMAT
 IMPORTED = "cmac-lab/weights/1"  # encoders alone, with what is known of how they were made
 State = dict[str, Any]
 
@@ -57,8 +57,9 @@ def read_state(path: Path, formats: Sequence[str] = (FORMAT,)) -> State:
         message = f"checkpoint: {path} holds imported weights, which are encoders alone"
         raise UserError(message, "Give the state.pt of a pretraining.")
     if found not in formats:
+        kind = formats[0].split("/")[1]
         raise UserError(
-            f"checkpoint: {path} holds {found!r}, expected {FORMAT!r}", "Give the state.pt of a pretraining."
+            f"checkpoint: {path} holds {found!r}, expected {formats[0]!r}", f"Give the state.pt of a {kind} job."
         )
     return state
 

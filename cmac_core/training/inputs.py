@@ -7,7 +7,18 @@ from typing import assert_never
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from cmac_core.data.manifest import MANIFEST, sha256_of
-from cmac_core.specs import Attention, Import, JobSpec, Pack, Pretrain, Probe, RandomInit, Retrieval, SoundingObjects
+from cmac_core.specs import (
+    Attention,
+    Finetune,
+    Import,
+    JobSpec,
+    Pack,
+    Pretrain,
+    Probe,
+    RandomInit,
+    Retrieval,
+    SoundingObjects,
+)
 from cmac_core.specs.references import CHECKPOINT, DATASET, OUTPUT, PACKED, RESUME, SOURCE, WEIGHTS
 from cmac_core.training.errors import UserError
 
@@ -50,7 +61,7 @@ def needed(spec: JobSpec) -> tuple[str, ...]:
             return (WEIGHTS,)
         case Pretrain():
             return (DATASET,) if spec.init is None else (DATASET, CHECKPOINT)
-        case Retrieval() | Probe() | Attention():
+        case Retrieval() | Probe() | Attention() | Finetune():
             return (DATASET,) if isinstance(spec.checkpoint, RandomInit) else (DATASET, CHECKPOINT)
         case _:
             assert_never(spec)

@@ -1,4 +1,4 @@
-"""What a finished pretraining says of itself: the values of its last pass, and its curves."""
+"""What a finished training says of itself: the values of its last pass, and its curves."""
 
 import math
 import re
@@ -7,6 +7,7 @@ from typing import Any
 
 from cmac_core.data.eligible import Eligible
 from cmac_core.events import Result, Value
+from cmac_core.objectives.cmac import Cmac
 from cmac_core.training.checkpoint import State
 from cmac_core.training.precision import resolve
 from cmac_core.training.trainer import Trainer
@@ -15,37 +16,44 @@ from cmac_core.weights.export import publish_encoders
 from cmac_core.weights.notes import notes_of
 
 ARTIFACTS = "artifacts"
-SHARES = ("contrast/top1_", "contrast/top5_")
+SHARES = ("contrast/top1_", "contrast/top5_", "accuracy")
 # The rest of what is metered is for the curves.
-TOLD = re.compile(r"loss|(contrast|partner|attention)/[va]|contrast/top[15]_[va]|cosine/\w+")
+TOLD = re.compile(r"loss|(contrast|partner|attention)/[va]|contrast/top[15]_[va]|cosine/\w+|accuracy")
 LOSSES = re.compile(r"loss|(contrast|partner|attention)/[va]")
-AGREEMENT = re.compile(r"contrast/top1_[va]|cosine/\w+")
+AGREEMENT = re.compile(r"contrast/top1_[va]|cosine/\w+|accuracy")
 
 
 def publish(trainer: Trainer, shown: Eligible, state: State) -> None:
     """Write the result, the plot of the losses, and the encoders of the last state with their card (rank 0)."""
     if trainer.run.rank != 0:
         return
+    keep_plot(trainer)
+    _export(trainer, state)
+    left_out = {name: n for name, n in shown._asdict().items() if name != "indices"}
+    protocol = common_protocol(trainer) | {"clips": len(shown.indices), "left_out": left_out}
+    trainer.run.emit(Result(values=tuple(common_values(trainer)), protocol=protocol, lineage=_lineage(trainer)))
+
+
+def keep_plot(trainer: Trainer) -> None:
+    """Publish the curves of a training."""
     path = Path(ARTIFACTS) / "losses.png"
     if trainer.history.points:
         plot(trainer.history.points, trainer.run.folder / path)
         trainer.run.artifact("losses", "plot", "image/png", path, {"steps": trainer.step})
-    _export(trainer, state)
-    trainer.run.emit(
-        Result(values=tuple(_values(trainer)), protocol=_protocol(trainer, shown), lineage=_lineage(trainer))
-    )
 
 
 def _export(trainer: Trainer, state: State) -> None:
+    objective = trainer.objective
+    assert isinstance(objective, Cmac), "of a pretraining"
     notes = notes_of(state)
     publish_encoders(trainer.run, state["encoders"], notes, trainer.step)
-    networks = trainer.objective.query.encoders.items()
+    networks = objective.query.encoders.items()
     parameters = {name: sum(value.numel() for value in network.parameters()) for name, network in networks}
-    publish_card(trainer.run, trained_card(trainer.objective.spec, notes, parameters))
+    publish_card(trainer.run, trained_card(objective.spec, notes, parameters))
 
 
-def _values(trainer: Trainer) -> list[Value]:
-    """Means over the last pass; shares in percent."""
+def common_values(trainer: Trainer, split: str | None = None) -> list[Value]:
+    """Means over the last pass, with shares in percent, and how fast the training was."""
     n = trainer.sampler.steps * trainer.clips
     values = []
     for name, value in trainer.last_pass.items():
@@ -53,9 +61,8 @@ def _values(trainer: Trainer) -> list[Value]:
         if not math.isfinite(value) or not TOLD.fullmatch(name):
             continue
         share = name.startswith(SHARES)
-        values.append(
-            Value(name=name, value=100 * value if share else value, unit="%" if share else "", n=n, selection="last")
-        )
+        value, unit = (100 * value, "%") if share else (value, "")
+        values.append(Value(name=name, value=value, unit=unit, n=n, split=split, selection="last"))
     done = trainer.step * trainer.clips
     values.append(Value(name="seconds", value=trainer.seconds, unit="s", n=done))
     if trainer.seconds:
@@ -63,13 +70,12 @@ def _values(trainer: Trainer) -> list[Value]:
     return values
 
 
-def _protocol(trainer: Trainer, shown: Eligible) -> dict[str, Any]:
+def common_protocol(trainer: Trainer) -> dict[str, Any]:
+    """What can be said of any training."""
     return {
         "steps": trainer.step,
         "train_epochs": trainer.train_epoch,
         "clips_in_a_step": trainer.clips,
-        "clips": len(shown.indices),
-        "left_out": {name: n for name, n in shown._asdict().items() if name != "indices"},
         "broken": len(trainer.broken),
         "skipped_steps": int(trainer.skipped),
         "world_size": trainer.run.world_size,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from cmac_core.specs.jobs import Pretrain
+from cmac_core.specs.jobs import Finetune, Pretrain
 from cmac_core.training.agreement import gathered
-from cmac_core.training.checkpoint import FORMAT, State, misfits
+from cmac_core.training.checkpoint import State, misfits
 from cmac_core.training.errors import UserError
 from cmac_core.training.generators import generators_state, restore_generators
 from cmac_core.training.run import versions
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 # What a run may change between two attempts without being another training.
 FREE = ("name", "preset", "scale", "resources", "queue", "checkpoints")
-ENCODERS = "query.encoders."
 RUNNING = ("running_mean", "running_var")
 
 
@@ -37,14 +36,14 @@ def collect(trainer: "Trainer") -> State:
     objective |= {name: torch.stack([rank["running"][name] for rank in ranks]).mean(0) for name in running}
     position = trainer.sampler.at(trainer.step)
     return {
-        "format": FORMAT,
+        "format": trainer.objective.FORMAT,
         "spec": trainer.objective.spec.model_dump(mode="json"),
         "step": trainer.step,
         "train_epoch": trainer.train_epoch,
         "position": {"seed": trainer.sampler.seed, "train_epoch": position.train_epoch, "batch": position.batch},
         "world_size": len(ranks),
         "objective": objective,
-        "encoders": _encoders(objective),
+        "encoders": _encoders(objective, trainer.objective.ENCODERS),
         "optimizer": _to_host(trainer.optimizer.state_dict()),
         "lr": trainer.schedule.at(max(trainer.step - 1, 0)),
         "ranks": ranks,
@@ -85,7 +84,7 @@ def restore(trainer: "Trainer", state: State) -> None:
         trainer.this_pass.restore(_mean_meters([one["this_pass"] for one in state["ranks"]]))
 
 
-def check_same(spec: Pretrain, state: State, manifest_sha256: str) -> None:
+def check_same(spec: Pretrain | Finetune, state: State, manifest_sha256: str) -> None:
     """Raises UserError, naming each field, when the checkpoint is of another training than the spec's."""
     before, now = science(state["spec"]), science(spec.model_dump(mode="json"))
     changed = [
@@ -107,18 +106,18 @@ def science(body: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def spec_sha256(spec: Pretrain) -> str:
+def spec_sha256(spec: Pretrain | Finetune) -> str:
     """A short name for what a spec asks of a training."""
     text = json.dumps(science(spec.model_dump(mode="json")), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _encoders(objective: dict[str, Any]) -> dict[str, dict[str, Tensor]]:
-    """The query encoders' weights by modality, in torchvision's names; they share the objective's memory."""
+def _encoders(objective: dict[str, Any], prefix: str) -> dict[str, dict[str, Tensor]]:
+    """The trained encoders' weights by modality, in torchvision's names; they share the objective's memory."""
     found: dict[str, dict[str, Tensor]] = {}
     for name, value in objective.items():
-        if name.startswith(ENCODERS):
-            modality, own = name.removeprefix(ENCODERS).split(".", 1)
+        if name.startswith(prefix):
+            modality, own = name.removeprefix(prefix).split(".", 1)
             found.setdefault(modality, {})[own] = value
     return found
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from cmac_core.data.loader import Loader
 from cmac_core.data.sampler import Sampler
 from cmac_core.events import Metrics, Replaced, finite
-from cmac_core.objectives.cmac import Batch, Cmac
+from cmac_core.objectives.base import Objective
+from cmac_core.objectives.batch import Batch
 from cmac_core.specs.jobs import Precision
 from cmac_core.training.agreement import Agreement, gathered
 from cmac_core.training.checkpoint import State
@@ -48,7 +49,7 @@ class Trainer:
 
     run: Run
     ranks: Ranks
-    objective: Cmac
+    objective: Objective
     optimizer: torch.optim.Optimizer
     schedule: Schedule
     loader: Loader
@@ -92,8 +93,8 @@ class Trainer:
     def train_step(self, batch: Batch) -> None:
         """One step in METHOD 5's order. A step whose gradient is not finite changes no weight, on any rank."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.at(self.step)
-        self.objective.update_momentum()
+            group["lr"] = self.schedule.at(self.step) * group.get("lr_mult", 1.0)
+        self.objective.begin_step()
         with autocast(self.precision, self.run.device):
             losses = self.objective.losses(batch, self.train_epoch)
         self.optimizer.zero_grad()
@@ -101,7 +102,7 @@ class Trainer:
         norm = self._gradient_norm()
         good = self._judge(norm)
         self.optimizer.step()
-        self.objective.enqueue()
+        self.objective.end_step()
         values = losses | {"grad_norm": norm}
         self.now.add(values, good)
         self.this_pass.add(values, good)
@@ -112,7 +113,7 @@ class Trainer:
         return self.step / self.sampler.steps
 
     def _gradient_norm(self) -> Tensor:
-        gradients = [p.grad for p in self.objective.query.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self.objective.trained() if p.grad is not None]
         return torch.nn.utils.get_total_norm(gradients)
 
     def _judge(self, norm: Tensor) -> Tensor:
@@ -177,7 +178,7 @@ class Trainer:
         return self._save(last=True)
 
     def _save(self, last: bool = False) -> State:
-        assert self.objective.queues_agree(), "ranks have different queues"
+        assert self.objective.ranks_agree(), "ranks have different queues"
         state = collect(self)
         if last:
             self.ranks.part()  # nobody waits in a collective while rank 0 writes

@@ -36,6 +36,7 @@ from worker.supervisor.supervise import Answer, End, Pace, supervise
 log = logging.getLogger(__name__)
 
 LOG_FILE = "log.txt"
+TRAININGS = ("pretrain", "finetune")  # kinds that run as a rank a device
 
 LOG_FILE = "log.txt"
 
@@ -160,7 +161,7 @@ class Attendance:
             log.error("devices are not empty: %s", "; ".join(busy))  # the node loop reports them, none is offered
 
     def _spawn(self, spec: Path) -> "subprocess.Popen[bytes]":
-        ranks = len(self.work.devices) if self.work.kind == "pretrain" else 1
+        ranks = len(self.work.devices) if self.work.kind in TRAININGS else 1
         gpus = [device.uuid for device in self.work.devices if device.uuid]
         machine_slots = len(inventory.gpus()) if gpus else here.slots(len(inventory.gpus()))
         threads = command.threads_per_rank(ranks, len(self.work.devices), machine_slots, inventory.cores())

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from cmac_core.evaluation.confusion import confusion
 from cmac_core.evaluation.logistic_regression import fit
-from cmac_core.evaluation.probe import chance_accuracy, confusion, inner_division, probe, vote
+from cmac_core.evaluation.probe import chance_accuracy, inner_division, probe, vote
 
 L2 = (1e-3, 1e-1, 10.0)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from cmac_core.data.manifest import MANIFEST, read_clips
 from cmac_core.events import Artifact, Result, Value, Warned, read
-from cmac_core.jobs import attention, pack, pretrain, probe, retrieval, weights
-from cmac_core.specs import JOB_SPEC, Attention, Import, JobSpec, Pack, Pretrain, Probe, Retrieval
+from cmac_core.jobs import attention, finetune, pack, pretrain, probe, retrieval, weights
+from cmac_core.specs import JOB_SPEC, Attention, Finetune, Import, JobSpec, Pack, Pretrain, Probe, Retrieval
 from cmac_core.training.inputs import Input
 from cmac_core.training.ranks import Place, Ranks
 from cmac_core.training.run import Run
@@ -53,6 +53,8 @@ def _do(spec: JobSpec, run: Run) -> None:
             probe.run(spec, run)
         case Attention():
             attention.run(spec, run)
+        case Finetune():
+            finetune.run(spec, run, Ranks(Place(), run.emit))
 
 
 def close(run: Run) -> None:

@@ -16,6 +16,7 @@ MINIMAL = {
     "retrieval": {"kind": "retrieval", "dataset": "x", "checkpoint": {"random_init": True}},
     "probe": {"kind": "probe", "modality": "audio", "dataset": "x", "checkpoint": {"random_init": True}},
     "attention": {"kind": "attention", "dataset": "x", "checkpoint": {"random_init": True}},
+    "finetune": {"kind": "finetune", "dataset": "x", "checkpoint": {"random_init": True}},
 }
 
 

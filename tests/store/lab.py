@@ -28,6 +28,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "retrieval": {"dataset": "moving", "preset": "small", "checkpoint": {"random_init": True}},
     "probe": {"dataset": "moving", "preset": "small", "checkpoint": {"random_init": True}, "modality": "audio"},
     "attention": {"dataset": "moving", "preset": "small", "checkpoint": {"random_init": True}},
+    "finetune": {"dataset": "moving", "preset": "small", "checkpoint": {"random_init": True}},
 }
 
 ADMIN = Principal("admin", Role.admin, key="k")

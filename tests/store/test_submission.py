@@ -50,12 +50,15 @@ def test_without_gpus_a_pretraining_takes_all_slots_that_divide_its_batch(lab: L
     assert lab.submit().cpu_slots == 2  # 32 clips in groups of 16
     assert lab.submit(model={"bn_group": 8}).cpu_slots == 4
     assert lab.submit("probe").cpu_slots == 1
+    assert lab.submit("finetune").cpu_slots == 1  # of an experiment's many, each has a slot
 
 
 def test_a_batch_that_does_not_divide_is_refused_with_legal_numbers(lab: Lab) -> None:
     lab.node("big", slots=8)
     told = refused(lab, InvalidSpec, resources={"cpu_slots": 4})
     assert "legal: optim.batch 64, or model.bn_group 8, or 2 devices" in told["/optim/batch"]
+    told = refused(lab, InvalidSpec, "finetune", resources={"cpu_slots": 2})
+    assert "legal: optim.batch 32, or bn_group 8, or 1 device" in told["/optim/batch"]
 
 
 def test_fewer_clips_than_a_step_takes_are_refused(lab: Lab) -> None:
@@ -110,6 +113,7 @@ def test_columns_must_be_there(lab: Lab) -> None:
 def test_split_values_must_occur(lab: Lab) -> None:
     told = refused(lab, Incompatible, "retrieval", split={"test": "val"})
     assert "test, train" in told["/split/test"]
+    assert "no column 'split1'" in refused(lab, Incompatible, "finetune", split={"column": "split1"})["/split/column"]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +121,8 @@ def test_split_values_must_occur(lab: Lab) -> None:
     [
         ({"objective": "single_a"}, ("probe", {"modality": "video", "pool": ["gap"]}), False),
         ({"objective": "single_a"}, ("retrieval", {}), False),
+        ({"objective": "single_a"}, ("finetune", {}), False),
+        ({"objective": "single_v"}, ("finetune", {}), True),
         ({"objective": "single_a"}, ("probe", {}), True),
         ({"objective": "single_v"}, ("probe", {}), False),
         ({"objective": "single_v"}, ("attention", {}), False),
@@ -148,6 +154,15 @@ def test_a_stored_checkpoint_is_named_by_its_id(lab: Lab) -> None:
     evaluation = lab.submit("retrieval", checkpoint={"id": str(job.resume_checkpoint)})
     assert (evaluation.state, evaluation.checkpoint_id) == (JobState.queued, job.resume_checkpoint)
     assert "/checkpoint/id" in refused(lab, UnknownReference, "retrieval", checkpoint={"id": str(uuid.uuid4())})
+
+
+def test_a_fine_tuned_network_is_no_pretrained_one(lab: Lab) -> None:
+    tuned = lab.submit("finetune", resources={"cpu_slots": 1})
+    lab.succeed(tuned)
+    told = refused(lab, Incompatible, "retrieval", checkpoint={"id": str(tuned.resume_checkpoint)})
+    assert "of a fine-tuning" in told["/checkpoint/id"]
+    told = refused(lab, Incompatible, "retrieval", checkpoint={"job": str(tuned.id)})
+    assert "only a pretrain makes checkpoints" in told["/checkpoint/job"]
 
 
 def test_what_no_machine_could_hold_is_refused_with_the_largest(lab: Lab) -> None:

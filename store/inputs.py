@@ -6,13 +6,14 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from cmac_core.specs.references import CHECKPOINT, DATASET, OUTPUT, PACKED, RESUME, SOURCE, WEIGHTS
+from cmac_core.specs.references import CACHE, CHECKPOINT, DATASET, OUTPUT, PACKED, RESUME, SOURCE, WEIGHTS
 from store import made, roots, shards
 from store.settings import settings
 from store.states import CheckpointState
 from store.tables import Checkpoint, Dataset, Job
 
 File = dict[str, str | None]
+CACHED = ("retrieval", "probe")  # kinds that look at features of frozen networks
 
 
 class Inputs(NamedTuple):
@@ -37,6 +38,8 @@ def resolve(session: Session, job: Job) -> Inputs:
             kept[CHECKPOINT] = _file(checkpoint)
         elif resume is None:  # what goes on does not start again from another's checkpoint
             problem = "the checkpoint that this job reads is gone or broken"
+    if job.kind in CACHED:
+        kept[CACHE] = {"path": str(settings().features_dir), "sha256": None}
     if job.kind == "pack":
         kept[OUTPUT] = _packed(job.id)
         for number, before in enumerate(_packed_before(session, job)):

@@ -70,6 +70,11 @@ class Settings(BaseSettings):
         return self.root / "datasets"
 
     @property
+    def features_dir(self) -> Path:
+        """Where evaluations keep features for each other; it may be emptied at any time."""
+        return self.root / "features"
+
+    @property
     def installation(self) -> str:
         """Id of this home, made at the first call: marks of processes carry it (RULINGS 12)."""
         file = make_home(self) / "installation"

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cmac_core.evaluation.features import Seen
+from cmac_core.evaluation.features import Seen, View
 
 SIZE = (24, 32)  # height, width
 NAME = "simple"
@@ -26,3 +26,7 @@ def picture_statistics(seen: Seen) -> dict[str, Tensor]:
         small = F.interpolate(frames, SIZE, mode="area").flatten(1)
         rows.append(torch.cat([small.mean(0), small.std(0, correction=0)]))
     return {NAME: torch.stack(rows)}
+
+
+SOUND = View((NAME,), sound_statistics, {"simple": "sound"})
+PICTURE = View((NAME,), picture_statistics, {"simple": "picture"})

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from cmac_core.data.dataset import Fold, PackedDataset
-from cmac_core.evaluation.features import Seen, View, extract
+from cmac_core.evaluation.features import Reduction, Seen, View, extract
 from cmac_core.evaluation.probe import chance_accuracy
 from cmac_core.evaluation.showing import Preparation
 from cmac_core.evaluation.values import share
@@ -19,6 +19,7 @@ from cmac_core.training.run import Run
 
 TOP = 5  # reported where there are more classes than this
 SOFTMAX = "softmax"
+MEAN = Reduction("mean", lambda clips_nC: clips_nC.mean(0))
 
 
 # Shape suffixes: V videos, n clips a video, B clips, C classes.
@@ -28,7 +29,7 @@ def classify(
     """Mean softmax of these videos, (V, C) on the CPU. Raises Left when asked to, DataError."""
     shown = PackedDataset(dataset.folder, [dataset.clips[i] for i in videos], dataset.summary)
     view = classifier_view(network.eval(), prepare, spec.spatial_crops, spec.precision)
-    found = extract(run, shown, spec.n_clips, spec.batch, prepare, [view], lambda clips_nC: clips_nC.mean(0))
+    found = extract(run, shown, spec.n_clips, spec.batch, prepare, [view], MEAN)
     return found[SOFTMAX].cpu()
 
 
@@ -36,7 +37,7 @@ def classifier_view(network: nn.Module, prepare: Preparation, crops: int, precis
     """Softmax of each clip, averaged over its crops: the center alone, or both ends of the long side too."""
     places = np.linspace(0, 1, crops).tolist() if crops > 1 else [0.5]
 
-    def view(seen: Seen) -> dict[str, Tensor]:
+    def see(seen: Seen) -> dict[str, Tensor]:
         rows = []
         for at in places:
             frames = seen.shown.frames if at == 0.5 else prepare.frames(seen.windows, at)
@@ -45,7 +46,7 @@ def classifier_view(network: nn.Module, prepare: Preparation, crops: int, precis
                 rows.append(network(frames).softmax(1))
         return {SOFTMAX: torch.stack(rows).mean(0)}
 
-    return view
+    return View((SOFTMAX,), see)
 
 
 def accuracies(softmax_VC: Tensor, fold: Fold, labels: Sequence[str], classes: Sequence[str]) -> list[Value]:

@@ -16,6 +16,7 @@ class Probed(NamedTuple):
     """What a probe says of the test videos, and how it was regularized."""
 
     predicted_V: Tensor  # int64
+    windows_Vn: Tensor  # int64: what each clip alone is taken for
     log_probabilities_VC: Tensor  # of the softmax averaged over a video's clips
     l2: float
     inner_accuracy: dict[float, float]  # of each candidate, over the inner folds
@@ -35,8 +36,9 @@ def probe(
     """Choose l2 on the training videos, fit on all of them, and classify the test videos."""
     folds_V = inner_division(groups, labels_V.tolist(), inner_folds, seed)
     accuracy, l2 = choose_l2(train_VnD, labels_V, classes, folds_V, candidates)
-    votes_VC = vote(problem_of(train_VnD, labels_V, classes).fit(l2), test_VnD)
-    return Probed(votes_VC.argmax(1), votes_VC, l2, accuracy)
+    log_VnC = say(problem_of(train_VnD, labels_V, classes).fit(l2), test_VnD)
+    votes_VC = average(log_VnC)
+    return Probed(votes_VC.argmax(1), log_VnC.argmax(2), votes_VC, l2, accuracy)
 
 
 def inner_division(groups: Sequence[Hashable], labels: Sequence[int], folds: int, seed: int) -> np.ndarray:
@@ -86,8 +88,17 @@ def problem_of(rows_VnD: Tensor, labels_V: Tensor, classes: int) -> Problem:
 
 def vote(classifier: Classifier, rows_VnD: Tensor) -> Tensor:
     """Log of the softmax averaged over the clips of each video, (V, C)."""
-    log_VnC = classifier.log_probabilities(rows_VnD.flatten(0, 1)).unflatten(0, rows_VnD.shape[:2])
-    return torch.logsumexp(log_VnC, 1) - np.log(rows_VnD.shape[1])
+    return average(say(classifier, rows_VnD))
+
+
+def say(classifier: Classifier, rows_VnD: Tensor) -> Tensor:
+    """Log of the softmax of each clip, (V, n, C)."""
+    return classifier.log_probabilities(rows_VnD.flatten(0, 1)).unflatten(0, rows_VnD.shape[:2])
+
+
+def average(log_VnC: Tensor) -> Tensor:
+    """Log of the mean over clips of a softmax that is given by its log, (V, C)."""
+    return torch.logsumexp(log_VnC, 1) - np.log(log_VnC.shape[1])
 
 
 def chance_accuracy(train: Sequence[str], test: Sequence[str], k: int = 1) -> float:

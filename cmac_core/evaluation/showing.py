@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from cmac_core.data.log_mel import normalise
 from cmac_core.data.manifest import Clip
 from cmac_core.data.video_augment import center_view
 from cmac_core.data.windows import BrokenClip, Window, read_windows
-from cmac_core.specs.clips import ClipGeometry, ClipSampling
+from cmac_core.specs.clips import AudioFrontEnd, ClipGeometry, ClipSampling
 from cmac_core.training.errors import DataError, UserError
 
 AHEAD = 6  # videos decoded before they are needed
@@ -77,8 +77,16 @@ class Preparation:
     """Windows to what encoders take: center crop, log-mel; normalized as in the pretraining."""
 
     def __init__(
-        self, showing: Showing, log_mel: FrontEnd, mel: tuple[float, float], pixels: ClipSampling, device: torch.device
+        self,
+        showing: Showing,
+        log_mel: FrontEnd,
+        mel: tuple[float, float],
+        pixels: ClipSampling,
+        device: torch.device,
+        front_end: AudioFrontEnd | None = None,
     ) -> None:
+        """With its spec, `front_end`, it has an identity, by which features can be cached."""
+        self.front_end = front_end
         self.showing, self.mel, self.pixels, self.device = showing, mel, pixels, device
         self.log_mel = log_mel.to(device)
 
@@ -90,6 +98,20 @@ class Preparation:
             sound = torch.from_numpy(np.stack([w.sound for w in windows if w.sound is not None]))
             spectrogram = normalise(self.log_mel(sound.to(self.device)), *self.mel)
         return Shown(frames, spectrogram)
+
+    @property
+    def identity(self) -> dict[str, Any] | None:
+        """All that decides what encoders are shown of a window, as plain values."""
+        if self.front_end is None:
+            return None
+        return {
+            "geometry": self.showing.geometry.model_dump(mode="json"),
+            "seconds": self.showing.seconds,
+            "video": self.showing.video,
+            "audio": self.front_end.model_dump(mode="json") if self.showing.audio else None,
+            "mel": self.mel,
+            "pixels": [self.pixels.mean, self.pixels.std],
+        }
 
     def frames(self, windows: Sequence[Window], at: float = 0.5) -> Tensor:
         """Square crops (B, 3, T, crop, crop): the center, or elsewhere along the long side."""

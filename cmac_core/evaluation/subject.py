@@ -29,6 +29,7 @@ class Subject:
     """Encoders of one modality by name (`ours`, `random_init`), and how clips are made ready for them."""
 
     encoders: dict[str, nn.Module]
+    identities: dict[str, dict[str, Any]]  # of each encoder: what it is, for the cache of features
     prepare: Preparation
     lineage: dict[str, Any] = field(default_factory=dict)
 
@@ -40,7 +41,10 @@ class Subject:
     def views(self, pools: Sequence[str], precision: Precision) -> list[View]:
         """Features of all encoders, named `ours/gap`, `random_init/gap` and so on."""
         modality: Modality = "video" if self.prepare.showing.video else "audio"
-        return [encoder_view(name, net, modality, pools, precision) for name, net in self.encoders.items()]
+        return [
+            encoder_view(name, net, modality, pools, precision, self.identities[name])
+            for name, net in self.encoders.items()
+        ]
 
 
 def subject(
@@ -67,9 +71,14 @@ def subject(
         lineage = lineage_of(trained, path)
     encoders[RANDOM] = encoder_of(random_encoders(model, seed), modality)
     showing = Showing(geometry, seconds, front_end.sample_rate, video, audio)
-    prepare = Preparation(showing, build_front_end(front_end), mel, pixels, run.device)
+    prepare = Preparation(showing, build_front_end(front_end), mel, pixels, run.device, front_end)
+    identities: dict[str, dict[str, Any]] = {
+        OURS: {"checkpoint": lineage.get("checkpoint_sha256")},
+        RANDOM: {"model": model.model_dump(mode="json"), "seed": seed},
+    }
     lineage |= {"manifest_sha256": dataset.summary.manifest_sha256, "random_init_seed": seed}
-    return Subject({name: encoder.to(run.device) for name, encoder in encoders.items()}, prepare, lineage)
+    on_device = {name: encoder.to(run.device) for name, encoder in encoders.items()}
+    return Subject(on_device, identities, prepare, lineage)
 
 
 def encoder_of(trained: TrainedEncoders, modality: Modality) -> nn.Module:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cmac_core.data.dataset import Fold, PackedDataset
 from cmac_core.evaluation.baseline import NAME as SIMPLE
-from cmac_core.evaluation.baseline import picture_statistics, sound_statistics
+from cmac_core.evaluation.baseline import PICTURE, SOUND
 from cmac_core.evaluation.confusion import keep_confusion
 from cmac_core.evaluation.features import extract
 from cmac_core.evaluation.material import folds_of, labels_of, open_material
@@ -52,7 +52,7 @@ def run(spec: Probe, run: Run) -> None:
     folds = folds_of(run, dataset.clips, labels, spec.split, spec.seed)
     task = Task(spec, dataset, labels, sorted(set(labels)), folds)
     who = subject(run, spec.checkpoint, spec.modality, dataset, spec.geometry, spec.seconds, spec.seed)
-    simple = sound_statistics if spec.modality == "audio" else picture_statistics
+    simple = SOUND if spec.modality == "audio" else PICTURE
     features = extract(
         run, dataset, spec.n_clips, spec.batch, who.prepare, [*who.views(spec.pool, spec.precision), simple]
     )
@@ -64,6 +64,7 @@ def run(spec: Probe, run: Run) -> None:
         for pool in spec.pool:
             ours, random = (probed[f"{name}/{pool}", fold.name] for name in (who.of_ours, RANDOM))
             values.append(_value(task, fold, "accuracy", pool, ours, random))
+            values.append(_of_windows(task, fold, pool, ours, random))
     for pool in spec.pool:
         _keep_confusion(run, task, pool, {fold.name: probed[f"{who.of_ours}/{pool}", fold.name] for fold in folds})
     run.emit(Result(values=(*over_folds(values), *values), protocol=_protocol(task, probed), lineage=who.lineage))
@@ -112,6 +113,26 @@ def _value(task: Task, fold: Fold, name: str, pool: str | None, ours: Probed, ra
     )
 
 
+def _of_windows(task: Task, fold: Fold, pool: str, ours: Probed, random: Probed) -> Value:
+    """Accuracy clip by clip. Clips of a file are no independent trials: the interval is that of so many files."""
+    right = [
+        (probed.windows_Vn.cpu() == task.targets(fold.test)[:, None]).double().mean().item()
+        for probed in (ours, random)
+    ]
+    train, test = ([task.labels[i] for i in side] for side in (fold.train, fold.test))
+    of_files = share(
+        "window_accuracy",
+        right[0],
+        len(test),
+        random_init=right[1],
+        chance=chance_accuracy(train, test),
+        fold=fold,
+        pool=pool,
+        modality=task.spec.modality,
+    )
+    return of_files.model_copy(update={"n": len(test) * task.spec.n_clips})
+
+
 def _accuracy(task: Task, fold: Fold, probed: Probed) -> float:
     return (probed.predicted_V.cpu() == task.targets(fold.test)).double().mean().item()
 
@@ -131,6 +152,7 @@ def _protocol(task: Task, probed: Probes) -> dict[str, Any]:
         "metric": "accuracy",
         "classifier": "multinomial logistic regression, L-BFGS, standardized on training clips",
         "average": "softmax over the clips of a video",
+        "window_accuracy": "each clip by itself (METHOD 7.4); its interval counts files, not clips",
         "feature": "layer4",
         "modality": spec.modality,
         "pools": list(spec.pool),

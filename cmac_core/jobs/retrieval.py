@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from cmac_core.data.dataset import Fold, PackedDataset
-from cmac_core.evaluation.features import extract
+from cmac_core.evaluation.features import Reduction, extract
 from cmac_core.evaluation.material import folds_of, labels_of, open_material
 from cmac_core.evaluation.plots import draw_recall
 from cmac_core.evaluation.retrieval import Ranking, chance_recall, rank, recall
@@ -28,7 +28,7 @@ def run(spec: Retrieval, run: Run) -> None:
     seconds = spec.geometry.frames / spec.geometry.fps
     who = subject(run, spec.checkpoint, "video", dataset, spec.geometry, seconds, spec.seed)
     views = who.views(spec.pool, spec.precision)
-    features = extract(run, dataset, spec.n_clips, spec.batch, who.prepare, views, _mean_direction)
+    features = extract(run, dataset, spec.n_clips, spec.batch, who.prepare, views, MEAN_DIRECTION)
     ks = _possible(run, spec.k, folds)
     values: list[Value] = []
     for pool in spec.pool:
@@ -45,6 +45,9 @@ def run(spec: Retrieval, run: Run) -> None:
 def _mean_direction(clips_nD: Tensor) -> Tensor:
     """Clips normalized, averaged, and normalized again: a dot product is then the cosine."""
     return normalize(normalize(clips_nD).mean(0), dim=0)
+
+
+MEAN_DIRECTION = Reduction("mean direction", _mean_direction)
 
 
 def _possible(run: Run, ks: Sequence[int], folds: Sequence[Fold]) -> list[int]:

@@ -24,6 +24,7 @@ CHECKPOINT = "checkpoint"  # state.pt of the checkpoint that an evaluation names
 SOURCE = "source"  # folder that a pack reads; no hash
 OUTPUT = "output"  # folder that a pack writes; kept over attempts, so that it resumes; no hash
 PACKED = "packed."  # and a number: folder that an earlier pack wrote, from which one takes over clips; no hash
+CACHE = "cache"  # folder in which evaluations keep features for each other; optional, no hash
 RESUME = "resume"  # state.pt from which this attempt goes on
 WEIGHTS = "weights"  # file that an import reads; no hash
 

@@ -9,6 +9,7 @@ from store import attempts, job_events, jobs
 from store.ends import Reason
 from store.errors import AlreadyExists, BadCursor, BadFilter, Forbidden, IllegalMove, NotFound
 from store.keys import Principal, Role
+from store.settings import settings
 from store.states import Desired, JobState, PartState, StopFor
 from store.tables import Attempt, JobEvent, Part
 from tests.store.lab import Lab
@@ -23,6 +24,7 @@ def test_a_child_is_released_with_its_parents_success(lab: Lab) -> None:
     assert lab.again(child).state is JobState.queued
     work = attempts.adopt(lab.session, lab.claim(child), 1, 1, 1, "b")
     assert work.inputs["checkpoint"]["path"].endswith("epoch-1/checkpoints/step-00000010/state.pt")
+    assert work.inputs["cache"] == {"path": str(settings().features_dir), "sha256": None}
     assert work.problem is None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from cmac_core.data.manifest import MANIFEST
-from cmac_core.specs.references import CHECKPOINT, DATASET, OUTPUT, PACKED, RESUME, SOURCE, WEIGHTS
+from cmac_core.specs.references import CACHE, CHECKPOINT, DATASET, OUTPUT, PACKED, RESUME, SOURCE, WEIGHTS
 from store import checkpoints
 from store.attempts import Work
 from store.ends import Reason
@@ -69,7 +69,7 @@ def check_inputs(work: Work) -> Inputs:
         path = Path(entry["path"] or "")
         if key == RESUME:
             inputs |= _resume(work)
-        elif key == OUTPUT:
+        elif key in (OUTPUT, CACHE):
             path.mkdir(parents=True, exist_ok=True)
             inputs[key] = entry
         elif (wrong := _check(key)(path, entry["sha256"])) is not None:

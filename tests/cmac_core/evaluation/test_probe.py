@@ -72,6 +72,17 @@ def test_clips_vote_by_the_mean_of_their_softmax() -> None:
     torch.testing.assert_close(vote(classifier, train).exp(), by_hand)
 
 
+def test_each_clip_is_told_apart_from_the_vote_of_its_video() -> None:
+    train, labels = videos(60)
+    test, truth = videos(30, seed=1)
+    probed = probe(train, labels, test, 3, groups=range(60), candidates=(1e-2,), inner_folds=3, seed=0)
+    classifier = fit(train.flatten(0, 1), labels.repeat_interleave(3), 3, 1e-2)
+    alone = torch.stack([classifier.log_probabilities(video).argmax(1) for video in test])
+    torch.testing.assert_close(probed.windows_Vn, alone)
+    # Noise of single clips averages out: the vote is the better one.
+    assert (probed.predicted_V == truth).double().mean() >= (alone == truth[:, None]).double().mean()
+
+
 def test_chance_is_the_most_frequent_training_class() -> None:
     assert chance_accuracy(["a"] * 5 + ["b"] * 3, ["a", "b", "b", "b"]) == 0.25
     assert chance_accuracy(["a", "b", "c", "d"], ["a", "b", "b", "b"]) == 0.25

@@ -144,7 +144,7 @@ def test_crops_at_both_ends_count_as_much_as_the_center(small_set: Path, tmp_pat
     wide = window._replace(frames=np.concatenate([window.frames, 255 - window.frames], axis=2))
     seen = Seen([wide], who.prepare([wide]))
     network = _MeanColor()
-    one, three = (classifier_view(network, who.prepare, crops, "fp32")(seen)[SOFTMAX] for crops in (1, 3))
+    one, three = (classifier_view(network, who.prepare, crops, "fp32").see(seen)[SOFTMAX] for crops in (1, 3))
     left, center, right = (network(who.prepare.frames([wide], at)).softmax(1) for at in (0.0, 0.5, 1.0))
     assert not torch.allclose(left, right, atol=1e-3)
     torch.testing.assert_close(one, center)

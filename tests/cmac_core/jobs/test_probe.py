@@ -25,6 +25,8 @@ def test_sound_is_probed_beside_random_init_a_simple_baseline_and_chance(
     assert {(v.name, v.pool) for v in found.values} == {
         ("accuracy", "gap"),
         ("accuracy", "max13"),
+        ("window_accuracy", "gap"),
+        ("window_accuracy", "max13"),
         ("simple_baseline_accuracy", None),
     }
     ours = named(found.values, "accuracy", pool="gap")
@@ -63,6 +65,23 @@ def test_official_folds_are_tested_once_each(small_set: Path, tmp_path: Path) ->
     mean = named(values, "accuracy", split="mean")
     assert mean.value == pytest.approx(sum(named(values, "accuracy", fold=str(i)).value for i in (1, 2, 3, 4)) / 4)
     assert named(values, "simple_baseline_accuracy_std", split="mean").n == 4
+
+
+def test_files_are_scored_whole_and_window_by_window_by_the_protocol_of_scenes(small_set: Path, tmp_path: Path) -> None:
+    """METHOD 7.4 in small: windows from the first second of a file to its last, folds of files."""
+    scenes = relabeled(small_set, tmp_path / "set", fold=lambda i: str(i % 2))
+    fields = {**SMALL, "n_clips": 6, "pool": ["gap", "max13"], "split": {"folds": "fold"}}
+    probe = spec("probe", modality="audio", **fields)
+    values = result(do(tmp_path / "run", probe, dataset=scenes)).values
+    for pool in ("gap", "max13"):
+        for fold in ("0", "1"):
+            whole, windows = (named(values, name, pool=pool, fold=fold) for name in ("accuracy", "window_accuracy"))
+            assert (whole.n, windows.n) == (16, 96)
+            assert windows.value * 96 / 100 == pytest.approx(round(windows.value * 96 / 100))
+            assert windows.ci_low is not None
+            assert windows.ci_high is not None
+            assert windows.ci_high - windows.ci_low > 20  # of 16 files, not of 96 windows
+        assert named(values, "window_accuracy", pool=pool, split="mean").n == 192
 
 
 def test_what_belongs_together_stays_together_when_l2_is_chosen(small_set: Path, tmp_path: Path) -> None:

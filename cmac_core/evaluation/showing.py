@@ -106,7 +106,7 @@ class Preparation:
             return None
         return {
             "geometry": self.showing.geometry.model_dump(mode="json"),
-            "seconds": self.showing.seconds,
+            "seconds": self.showing.seconds if self.showing.audio else None,
             "video": self.showing.video,
             "audio": self.front_end.model_dump(mode="json") if self.showing.audio else None,
             "mel": self.mel,

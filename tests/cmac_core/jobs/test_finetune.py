@@ -19,6 +19,8 @@ from cmac_core.evaluation.probe import chance_accuracy
 from cmac_core.evaluation.showing import Showing
 from cmac_core.evaluation.subject import subject
 from cmac_core.jobs.finetune import schedule_of
+from cmac_core.objectives.batch import Batch
+from cmac_core.objectives.classification import UNKNOWN, Classification
 from cmac_core.specs import Finetune, RandomInit
 from cmac_core.specs.method import Model
 from cmac_core.training.errors import UserError
@@ -215,6 +217,28 @@ def test_labels_of_test_clips_change_nothing_but_the_score(small_set: Path, tmp_
     assert math.isfinite(losses[0])
     right = [named(values, "accuracy", split="test").value for values in (one, two)]
     assert right[0] == pytest.approx(100 - right[1])
+
+
+def test_a_test_clip_that_is_shown_in_training_is_an_error() -> None:
+    encoder = torch.nn.Conv3d(3, 4, 1)
+    objective = Classification(small(), encoder, 4, [1, UNKNOWN], ["a", "b"]).train()
+    frames = torch.zeros(1, 3, 1, 2, 2)
+    assert objective.losses(Batch(frames, None, torch.tensor([0])), 0.0)["total"].isfinite()
+    with pytest.raises(IndexError, match="-1 is out of bounds"):
+        objective.losses(Batch(frames, None, torch.tensor([1])), 0.0)
+
+
+def test_the_new_layer_is_orthogonal_and_drawn_from_the_seed_alone() -> None:
+    heads = []
+    for global_seed, seed in ((0, 1), (5, 1), (0, 2)):
+        torch.manual_seed(global_seed)
+        objective = Classification(small(seed=seed), torch.nn.Conv3d(3, 8, 1), 8, [0, 1, 2], ["a", "b", "c"])
+        heads.append(objective.network.head)
+    weight = heads[0].weight.detach()
+    torch.testing.assert_close(weight @ weight.T, torch.eye(3))
+    assert not heads[0].bias.detach().any()
+    torch.testing.assert_close(heads[1].weight, heads[0].weight, rtol=0, atol=0)
+    assert not torch.allclose(heads[2].weight, heads[0].weight)
 
 
 def _side(number: int) -> str:

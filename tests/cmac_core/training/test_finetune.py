@@ -137,6 +137,8 @@ def test_two_ranks_do_what_one_does(finetune: MakeFinetune) -> None:
     equal(two, one, share=1e-3)
     losses = [next(e.values["loss"] for e in tiny.events if isinstance(e, Metrics)) for tiny in (alone, together)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    own = state(together.checkpoints[-1])["ranks"]
+    equal(own[0]["running"], own[1]["running"])  # one network is tested: batch norm's statistics are all ranks' mean
     assert result(together).protocol["world_size"] == 2
     assert result(together).values[0].n == 4
 
@@ -183,8 +185,8 @@ def test_a_pretrained_encoder_is_where_it_starts(labeled: Path, finetune: MakeFi
     given = pretrained.checkpoints[-1]
     tiny = finetune(
         checkpoint={"id": "00000000-0000-0000-0000-000000000001"},
-        # Too small a rate to move anything: what comes out is what went in.
-        optim={"lr": 1e-30, "weight_decay": 0, "epochs": 1},
+        # Too small a rate to move the encoder: what comes out is what went in.
+        optim={"backbone_lr_mult": 1e-30, "weight_decay": 0, "epochs": 1},
     )
     body = json.loads(tiny.spec.read_text())
     body["checkpoint"] = {"id": body["checkpoint"]["id"]}
@@ -192,11 +194,14 @@ def test_a_pretrained_encoder_is_where_it_starts(labeled: Path, finetune: MakeFi
     inputs = {"dataset": {"path": str(labeled)}, "checkpoint": {"path": str(given)}}
     (tiny.folder / "inputs.json").write_text(json.dumps(inputs))
     assert tiny.train() == [0], tiny.log.read_text()
-    before, after = (torch.load(path, weights_only=True)["encoders"]["video"] for path in (given, tiny.checkpoints[-1]))
+    ended = state(tiny.checkpoints[-1])
+    before, after = (one["encoders"]["video"] for one in (state(given), ended))
     for name, value in after.items():
         if name.endswith("weight"):
             torch.testing.assert_close(value, before[name], rtol=0, atol=0)
     assert len(result(tiny).lineage["checkpoint_sha256"]) == 64
+    bias = ended["objective"]["network.head.bias"]
+    assert bias.abs().max() > 1e-4  # it was 0
 
 
 def test_a_finetuned_checkpoint_is_not_taken_for_a_pretrained_one(straight: Tiny, finetune: MakeFinetune) -> None:

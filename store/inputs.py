@@ -36,7 +36,7 @@ def resolve(session: Session, job: Job) -> Inputs:
         checkpoint = _checkpoint(session, job)
         if checkpoint is not None:
             kept[CHECKPOINT] = _file(checkpoint)
-        elif resume is None:  # what goes on does not start again from another's checkpoint
+        elif resume is None or job.kind != "pretrain":  # a pretraining that goes on has all it needs
             problem = "the checkpoint that this job reads is gone or broken"
     if job.kind in CACHED:
         kept[CACHE] = {"path": str(settings().features_dir), "sha256": None}

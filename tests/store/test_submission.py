@@ -162,7 +162,7 @@ def test_a_fine_tuned_network_is_no_pretrained_one(lab: Lab) -> None:
     told = refused(lab, Incompatible, "retrieval", checkpoint={"id": str(tuned.resume_checkpoint)})
     assert "of a fine-tuning" in told["/checkpoint/id"]
     told = refused(lab, Incompatible, "retrieval", checkpoint={"job": str(tuned.id)})
-    assert "only a pretrain makes checkpoints" in told["/checkpoint/job"]
+    assert "is a finetune; only a pretrain" in told["/checkpoint/job"]
 
 
 def test_what_no_machine_could_hold_is_refused_with_the_largest(lab: Lab) -> None:

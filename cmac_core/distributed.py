@@ -1,5 +1,7 @@
 """What ranks tell each other. With one process, and no process group, each of these is the obvious local thing."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -33,6 +35,27 @@ def mean_over_ranks(value: Tensor) -> Tensor:
         dist.all_reduce(value)
         value /= world_size()
     return value
+
+
+def sum_over_ranks(value: Tensor) -> Tensor:
+    """The sum over ranks, with gradient: that of every rank's loss, which data parallelism then averages."""
+    summed: Tensor = _Sum.apply(value)
+    return summed
+
+
+class _Sum(torch.autograd.Function):
+    """All-reduce; the gradient of a sum that all ranks have is the sum of theirs."""
+
+    @staticmethod
+    def forward(_: Any, value: Tensor) -> Tensor:
+        value = value.clone()
+        if world_size() > 1:
+            dist.all_reduce(value)
+        return value
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        return _Sum.forward(None, gradients[0].contiguous())
 
 
 @torch.no_grad()

@@ -75,28 +75,30 @@ def check_references(session: Session, resolved: "Resolved", principal: Principa
 
 def divides(spec: Pretrain | Finetune, ranks: int) -> bool:
     """Whether every rank gets whole BN groups."""
-    return spec.optim.batch % (ranks * _bn_group(spec)) == 0
+    return spec.optim.batch % (ranks * _together(spec)) == 0
 
 
-def _bn_group(spec: Pretrain | Finetune) -> int:
-    return spec.bn_group if isinstance(spec, Finetune) else spec.model.bn_group
+def _together(spec: Pretrain | Finetune) -> int:
+    return spec.bn_group if isinstance(spec, Finetune) else spec.together
 
 
 def check_batch(spec: Pretrain | Finetune, ranks: int, found: "Findings") -> None:
     """Batch / ranks must be a multiple of bn_group (RULINGS 4): then any number of ranks is the same method."""
     if divides(spec, ranks):
         return
-    batch, group = spec.optim.batch, _bn_group(spec)
+    batch, group = spec.optim.batch, _together(spec)
     step = ranks * group
     below, above = batch // step * step, (batch // step + 1) * step
     nearest = f"{below} or {above}" if below else f"{above}"
     fewer = [n for n in range(ranks, 0, -1) if divides(spec, n)]
-    groups = [n for n in range(group, 1, -1) if batch % (ranks * n) == 0]
+    grouped = isinstance(spec, Finetune) or spec.model.group is not None
+    groups = [n for n in range(group, 1, -1) if batch % (ranks * n) == 0 and grouped]
     ways = [f"optim.batch {nearest}"]
     field = "bn_group" if isinstance(spec, Finetune) else "model.bn_group"
     ways += [f"{field} {groups[0]}"] if groups else []
     ways += [f"{fewer[0]} device{'s' if fewer[0] > 1 else ''}"] if fewer else []
-    message = f"batch {batch} on {ranks} ranks is not a multiple of {ranks} x bn_group {group} = {step}"
+    each = f"bn_group {group}" if grouped else f"{group} clips"
+    message = f"batch {batch} on {ranks} ranks is not a multiple of {ranks} x {each} = {step}"
     found.add(InvalidSpec, "/optim/batch", message, batch, f"legal: {', or '.join(ways)}")
 
 

@@ -101,6 +101,7 @@ class Loader:
         cut: Cut,
         *,
         clips_per_video: int = 1,
+        same_window: bool = False,
         rank: int = 0,
         ranks: int = 1,
         workers: int = 0,
@@ -110,10 +111,11 @@ class Loader:
         """`eligible` are the indices of the dataset's clips that may be shown; the sampler counts these.
 
         A sampler of k times as many videos shows each k times in a pass, with draws of their own.
+        With `same_window` the clips of a video are one window, augmented with draws of their own.
         """
         self.dataset, self.eligible, self.sampler, self.cut = dataset, eligible, sampler, cut
         self.clips_per_video, self.rank, self.ranks, self.workers = clips_per_video, rank, ranks, workers
-        self.retry_chain, self.pin = retry_chain, pin
+        self.same_window, self.retry_chain, self.pin = same_window, retry_chain, pin
         self.replaced: list[Replaced] = []  # since the trainer last took them
         self.waited = 0.0  # seconds that the training stood still for data
 
@@ -141,7 +143,8 @@ class Loader:
         """What to read for the video at `place`. A stand-in keeps that place's draws: no clip shows up twice alike."""
         clip, index = self.dataset.clips[source], self.eligible[self._video(place)]
         low, high = window_bounds(clip, self.cut.seconds, self.cut.video, self.cut.audio)
-        draws = (start_draw(self.sampler.seed, train_epoch, index, take) for take in self._takes(place))
+        takes = [0 if self.same_window else take for take in self._takes(place)]
+        draws = (start_draw(self.sampler.seed, train_epoch, index, take) for take in takes)
         starts = tuple(low + draw * (high - low) for draw in draws)
         return Request(place, source, self.dataset.path(clip), clip, starts)
 

@@ -94,8 +94,7 @@ class Attender:
         """What the networks say of a batch: one pass serves matched and mismatched pairs."""
         assert shown.frames is not None
         with autocast(self.precision, shown.frames.device):
-            outputs: Outputs = self.cmac.query(shown.frames, shown.spectrogram)
-        return outputs
+            return self.cmac.sides(shown.frames, shown.spectrogram)
 
     def maps(self, outputs: Outputs, partners: Sequence[int] | None = None) -> list[dict[Key, Cells]]:
         """Maps of each clip; with `partners`, guided by the other modality of those clips instead of their own."""

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,6 +14,7 @@ from cmac_core.data.sampler import Sampler
 from cmac_core.events import Metrics
 from cmac_core.objectives.cmac import Cmac, build_objective, clips_per_video, modalities, videos_per_step
 from cmac_core.specs import AudioFrontEnd, Pretrain
+from cmac_core.specs.method import Optimization
 from cmac_core.specs.references import CHECKPOINT, DATASET
 from cmac_core.training.checkpoint import read_state
 from cmac_core.training.data_parallel import data_parallel, in_channels_last
@@ -62,19 +64,19 @@ def _trainer(
     video, audio = ("video" in modalities(spec)), ("audio" in modalities(spec))
     sampler = Sampler(len(shown.indices), videos_per_step(spec), spec.seed)
     total = sampler.steps * spec.optim.epochs
-    warmup = round(spec.optim.warmup_epochs * sampler.steps)
     return Trainer(
         run=run,
         ranks=ranks,
         objective=objective,
-        optimizer=_optimizer(spec, objective),
-        schedule=Schedule(spec.optim.lr, warmup, total, spec.optim.schedule),
+        optimizer=optimizer_of(spec, objective),
+        schedule=schedule_of(spec.optim, sampler.steps),
         loader=Loader(
             dataset,
             shown.indices,
             sampler,
             Cut(spec.data.frames, spec.data.fps, spec.audio.sample_rate, video, audio),
             clips_per_video=clips_per_video(spec),
+            same_window=spec.objective != "cmac" and spec.single.pair == "same_clip",
             rank=run.rank,
             ranks=run.world_size,
             workers=spec.data.workers,
@@ -90,11 +92,31 @@ def _trainer(
     )
 
 
-def _optimizer(spec: Pretrain, objective: Cmac) -> torch.optim.SGD:
+def schedule_of(optim: Optimization, steps: int) -> Schedule:
+    """The learning rate over passes of `steps` steps. A multiplier of 1 warms up from 0, a larger one from lr."""
+    return Schedule(
+        peak=optim.lr * optim.warmup_multiplier,
+        warmup_steps=round(optim.warmup_epochs * steps),
+        total_steps=optim.epochs * steps,
+        shape=optim.schedule,
+        start=optim.lr if optim.warmup_multiplier > 1 else 0.0,
+        milestones=tuple(passes * steps for passes in optim.milestones),
+        gamma=optim.gamma,
+    )
+
+
+def optimizer_of(spec: Pretrain, objective: Cmac) -> torch.optim.SGD:
     """SGD on the query model."""
     optim = spec.optim
     trained = [parameter for parameter in objective.query.parameters() if parameter.requires_grad]
-    return sgd([{"params": trained}], lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay)
+    groups: list[dict[str, Any]] = [{"params": trained}]
+    if optim.wd_exclude_norm:
+        flat = [parameter for parameter in trained if parameter.dim() == 1]
+        groups = [
+            {"params": [parameter for parameter in trained if parameter.dim() != 1]},
+            {"params": flat, "weight_decay": 0.0},
+        ]
+    return sgd(groups, lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay)
 
 
 def _open(spec: Pretrain, run: Run) -> PackedDataset:
@@ -146,13 +168,15 @@ def _check_rate(spec: Pretrain, dataset: PackedDataset, shown: Eligible) -> None
 
 def _check_batch(spec: Pretrain, ranks: int, shown: Eligible) -> None:
     """BN groups must fill each rank's share (RULINGS 4), and a pass must have a step. Raises UserError."""
-    batch, group, clips = spec.optim.batch, spec.model.bn_group, len(shown.indices)
+    batch, group, clips = spec.optim.batch, spec.together, len(shown.indices)
     unit = ranks * group
     if batch % unit and not (ranks == 1 and batch < group):
         legal = sorted({max(batch // unit, 1) * unit, (batch // unit + 1) * unit})
+        other = f", or model.bn_group to a divisor of {batch // ranks}" if spec.model.group else ""
+        what = f"model.bn_group, {group}, on each" if spec.model.group else f"{group} on each"
         raise UserError(
-            f"optim.batch: {batch} clips on {ranks} ranks are no multiple of model.bn_group, {group}, on each",
-            f"Set optim.batch to {' or '.join(map(str, legal))}, or model.bn_group to a divisor of {batch // ranks}.",
+            f"optim.batch: {batch} clips on {ranks} ranks are no multiple of {what}",
+            f"Set optim.batch to {' or '.join(map(str, legal))}{other}.",
         )
     if videos_per_step(spec) > clips:
         fits = clips * batch // videos_per_step(spec) // unit * unit

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cmac_core.distributed import sum_over_ranks, world_size
+
 
 class GroupedBatchNorm(nn.Module):
     """Batch norm whose statistics are those of `group` clips in a row (METHOD 5, A20).
@@ -11,7 +13,8 @@ class GroupedBatchNorm(nn.Module):
     One rank with 128 clips and eight ranks with 16 are then the same method. A batch no larger than a
     group is one group. Running statistics move once per step, by the mean over groups; with several ranks
     `distributed.sync_running_stats` makes them the mean over ranks too, which is exact because the moving
-    average is linear. Names in the state dict are those of `nn.BatchNorm2d`.
+    average is linear. Without a `group` the statistics are those of all clips of all ranks. Names in the state
+    dict are those of `nn.BatchNorm2d`.
     """
 
     weight: Tensor
@@ -20,7 +23,7 @@ class GroupedBatchNorm(nn.Module):
     running_var: Tensor
     num_batches_tracked: Tensor
 
-    def __init__(self, channels: int, group: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+    def __init__(self, channels: int, group: int | None, eps: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__()
         self.group, self.eps, self.momentum = group, eps, momentum
         self.weight = nn.Parameter(torch.ones(channels))
@@ -33,10 +36,13 @@ class GroupedBatchNorm(nn.Module):
         """(B, C, ...) to the same shape. In train mode B is a multiple of the group, or smaller than it."""
         if not self.training:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
-        assert len(x) <= self.group or len(x) % self.group == 0, f"{len(x)} clips are no multiple of {self.group}"
+        if self.group is None and world_size() > 1:
+            return self._over_ranks(x)
+        group = self.group or len(x)
+        assert len(x) <= group or len(x) % group == 0, f"{len(x)} clips are no multiple of {group}"
         means, variances, outputs = [], [], []
         rows = _rows(x)
-        for clips in (rows,) if len(rows) <= self.group else rows.split(self.group):
+        for clips in (rows,) if len(rows) <= group else rows.split(group):
             # With momentum 1 the library leaves the group's own statistics in these two.
             mean, variance = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
             outputs.append(F.batch_norm(clips, mean, variance, self.weight, self.bias, True, 1.0, self.eps))
@@ -44,6 +50,19 @@ class GroupedBatchNorm(nn.Module):
             variances.append(variance)
         self._track(torch.stack(means).mean(0), torch.stack(variances).mean(0))
         return (outputs[0] if len(outputs) == 1 else torch.cat(outputs)).view(x.shape)
+
+    def _over_ranks(self, x: Tensor) -> Tensor:
+        """As `forward` in train mode, with the statistics of equal shares on all ranks, in fp32."""
+        wide = x.float()
+        across = [0, *range(2, x.dim())]
+        shape = [1, -1, *[1] * (x.dim() - 2)]
+        count = world_size() * x.numel() // x.shape[1]
+        mean = sum_over_ranks(wide.sum(across)) / count
+        off = wide - mean.view(shape)
+        variance = sum_over_ranks(off.square().sum(across)) / count
+        self._track(mean.detach(), variance.detach() * count / (count - 1))
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return (off * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:

@@ -1,6 +1,6 @@
 """Encoders and what grows on them: filters g, projection heads, saliency heads h (METHOD 3.3, Eqs. 3 and 5)."""
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, assert_never
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from cmac_core.specs.method import Model
 
 Modality = Literal["video", "audio"]
 CONVOLUTION = {"video": nn.Conv3d, "audio": nn.Conv2d}
+GDT_DROPOUT = 0.3  # drawn by each rank, so losses with it depend on the number of ranks
 
 
 class Side(NamedTuple):
@@ -46,7 +47,7 @@ class Branch(nn.Module):
         self.heads = nn.ModuleDict()
         if heads:
             names = ("shared",) if model.head.shared else modalities
-            self.heads.update({name: nn.Linear(model.channels, model.head.dim) for name in names})
+            self.heads.update({name: projection_head(model) for name in names})
         self.saliency = nn.ModuleDict()
         if saliency:
             self.saliency.update({name: saliency_head(name, model) for name in modalities})
@@ -75,12 +76,31 @@ class Branch(nn.Module):
 
 
 def filter_head(modality: Modality, model: Model) -> nn.Sequential:
-    """g: a 1 x 1 convolution and BN, no ReLU, which would force every cosine to be positive (A1)."""
+    """g: a convolution and BN, by default 1 x 1 and no ReLU, which would force every cosine to be positive (A1)."""
     channels = model.channels
     convolution: nn.Module = nn.Conv2d(channels, channels, 1, bias=False)
-    if modality == "video":
+    if model.g_kernel > 1:
+        convolution = CONVOLUTION[modality](channels, channels, model.g_kernel, padding=model.g_kernel // 2, bias=False)
+    elif modality == "video":
         convolution = PointwiseConv(channels, channels)
-    return initialised(nn.Sequential(convolution, GroupedBatchNorm(channels, model.bn_group)))
+    layers = [convolution, GroupedBatchNorm(channels, model.group)]
+    return initialised(nn.Sequential(*layers, nn.ReLU()) if model.g_relu else nn.Sequential(*layers))
+
+
+def projection_head(model: Model) -> nn.Module:
+    """A kernel (..., C) to the joint space (..., D): one layer, MoCo v2's two, or GDT's two (A3)."""
+    channels, last = model.channels, nn.Linear(model.channels, model.head.dim, bias=model.head.bias)
+    match model.head.type:
+        case "linear":
+            return last
+        case "mlp2":
+            return nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), last)
+        case "gdt":
+            first = nn.Linear(channels, channels, bias=False)
+            norm = GroupedBatchNorm(channels, model.group)
+            return nn.Sequential(first, norm, nn.ReLU(), nn.Dropout(GDT_DROPOUT), last)
+        case _:
+            assert_never(model.head.type)
 
 
 def saliency_head(modality: Modality, model: Model) -> nn.Sequential:
@@ -93,4 +113,4 @@ def saliency_head(modality: Modality, model: Model) -> nn.Sequential:
     last = convolution(hidden, 1, 1)
     assert last.bias is not None
     nn.init.zeros_(last.bias)
-    return nn.Sequential(first, GroupedBatchNorm(hidden, model.bn_group), nn.ReLU(inplace=True), last)
+    return nn.Sequential(first, GroupedBatchNorm(hidden, model.group), nn.ReLU(inplace=True), last)

@@ -16,7 +16,7 @@ def build_video(model: Model) -> R2Plus1D18:
     """Frames (B, 3, T, H, W) to a map (B, 8 width, T', H', W'), freshly initialised from the global generator."""
     match model.video:
         case "r2plus1d_18":
-            return initialised(R2Plus1D18(model.width, model.bn_group, model.depth))
+            return initialised(R2Plus1D18(model.width, model.group, model.depth))
         case _:
             assert_never(model.video)
 
@@ -25,7 +25,7 @@ def build_audio(model: Model) -> ResNet9:
     """Log-mel pictures (B, 1, F, T) to a map (B, 8 width, F', T'), freshly initialised from the global generator."""
     match model.audio:
         case "resnet9":
-            return initialised(ResNet9(model.width, model.bn_group))
+            return initialised(ResNet9(model.width, model.group))
         case _:
             assert_never(model.audio)
 

@@ -54,7 +54,7 @@ def middle_channels(inputs: int, outputs: int) -> int:
     return 27 * inputs * outputs // (9 * inputs + 3 * outputs)
 
 
-def factored_conv(inputs: int, middle: int, outputs: int, stride: int, group: int) -> nn.Sequential:
+def factored_conv(inputs: int, middle: int, outputs: int, stride: int, group: int | None) -> nn.Sequential:
     """Spatial convolution, BN, ReLU, temporal convolution."""
     return nn.Sequential(
         SpatialConv(inputs, middle, 3, stride),
@@ -67,7 +67,7 @@ def factored_conv(inputs: int, middle: int, outputs: int, stride: int, group: in
 class VideoBlock(nn.Module):
     """Two factored convolutions with a shortcut. Both use the middle width of the block's (inputs, outputs)."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, group: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, group: int | None) -> None:
         super().__init__()
         middle = middle_channels(inputs, outputs)
         self.conv1 = nn.Sequential(
@@ -97,7 +97,7 @@ class R2Plus1D18(nn.Module):
     first block alone: half the work, for small trainings on a CPU.
     """
 
-    def __init__(self, width: int, group: int, depth: int = 2) -> None:
+    def __init__(self, width: int, group: int | None, depth: int = 2) -> None:
         super().__init__()
         stem = max(45 * width // 64, 1)
         self.channels = 8 * width
@@ -120,7 +120,7 @@ class R2Plus1D18(nn.Module):
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
 
-def video_stage(inputs: int, outputs: int, stride: int, group: int, depth: int) -> nn.Sequential:
+def video_stage(inputs: int, outputs: int, stride: int, group: int | None, depth: int) -> nn.Sequential:
     """`depth` blocks; the first one strides in time and space."""
     later = (VideoBlock(outputs, outputs, 1, group) for _ in range(depth - 1))
     return nn.Sequential(VideoBlock(inputs, outputs, stride, group), *later)

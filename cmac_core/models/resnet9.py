@@ -10,7 +10,7 @@ from cmac_core.models.batch_norm import GroupedBatchNorm
 class AudioBlock(nn.Module):
     """Two 3 x 3 convolutions with a shortcut."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, group: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, group: int | None) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
         self.bn1 = GroupedBatchNorm(outputs, group)
@@ -34,7 +34,7 @@ class ResNet9(nn.Module):
     `width` is the first stage's; at 64 there are 4,899,520 parameters.
     """
 
-    def __init__(self, width: int, group: int) -> None:
+    def __init__(self, width: int, group: int | None) -> None:
         super().__init__()
         self.channels = 8 * width
         self.conv1 = nn.Conv2d(1, width, 7, 2, 3, bias=False)

@@ -17,9 +17,9 @@ from cmac_core.models.branch import Branch, Modality, Outputs, Side
 from cmac_core.objectives.attention import Guide, attention_consistency
 from cmac_core.objectives.base import Objective
 from cmac_core.objectives.batch import Batch, clips_per_video, modalities, videos_per_step
-from cmac_core.objectives.contrast import Contrast
+from cmac_core.objectives.contrast import Contrast, StepKeys
 from cmac_core.objectives.diagnostics import describe_agreement, describe_attention
-from cmac_core.objectives.momentum import encode_keys, follow, key_model, shuffled_order
+from cmac_core.objectives.momentum import follow, gather_keys, key_model, key_sides, put_back, shuffled_order
 from cmac_core.objectives.ramp import Lambda
 from cmac_core.specs.jobs import Pretrain
 
@@ -35,13 +35,6 @@ class Maps(NamedTuple):
     s_hat_v: Tensor | None
     s_a: Tensor  # (B, F', T')
     s_hat_a: Tensor | None
-
-
-class Waiting(NamedTuple):
-    """Keys of a step on all ranks in global order, to be enqueued at its end."""
-
-    keys: dict[Modality, Tensor]  # (ranks * B, D)
-    videos: Tensor  # (ranks * B,)
 
 
 def build_objective(spec: Pretrain) -> "Cmac":
@@ -80,16 +73,20 @@ class Cmac(Objective):
         self.key: Branch | None = None
         self.contrast: Contrast | None = None
         if spec.contrastive.use:
-            self.key = key_model(self.query, Branch(spec.model, names, heads=True, saliency=False))
-            self.contrast = Contrast(names, spec.model.head.dim, spec.contrastive, spec.moco, spec.seed)
-        else:
-            self.query.filters.requires_grad_(False)  # the target is stopped: nothing would reach g (METHOD 5)
+            alone = {"bn": "sync"} if spec.moco.key_bn == "sync" else {}
+            key = Branch(spec.model.model_copy(update=alone), names, heads=True, saliency=False)
+            self.key = key_model(self.query, key)
+            others = spec.optim.batch - (2 if spec.contrastive.wi_pos else 1) if spec.moco.inbatch_negatives else 0
+            self.contrast = Contrast(names, spec.model.head.dim, spec.contrastive, spec.moco, spec.seed, others)
+        elif spec.pcf.target_grad == "stop":
+            self.query.filters.requires_grad_(False)  # nothing would reach g (METHOD 5)
         projected = spec.pcf.space == "projected"
         dim = spec.model.head.dim if projected else spec.model.channels
         self.guide = Guide(spec.pcf, dim) if cross else None
-        self.weight = Lambda(spec.loss.lambda_ac, spec.loss.ramp, self.contrast.chance if self.contrast else 0.0)
+        chance = self.contrast.chance if self.contrast else 0.0
+        self.weight = Lambda(spec.loss.lambda_ac, spec.loss.ramp, chance, spec.loss.ac_share)
         self._run: tuple[Callable[..., Outputs]] = (self.query,)  # in a tuple: a module would be registered twice
-        self._waiting: Waiting | None = None
+        self._waiting: StepKeys | None = None
 
     def wrap_query(self, wrap: Callable[[nn.Module], nn.Module]) -> None:
         """Train through `wrap(query)`, DistributedDataParallel, from now on; names in the state dict stay."""
@@ -109,14 +106,16 @@ class Cmac(Objective):
         """
         assert self.training
         asked, answered = (batch, batch) if self.guide is not None else (batch.every_other(0), batch.every_other(1))
-        keys = self._encode_keys(answered)
+        keys, shown = self._encode_keys(answered)
         outputs = self._run[0](asked.frames, asked.spectrogram)
         with full_precision(batch.video_id.device):
             parts: dict[str, Tensor] = {}
             if self.contrast is not None:
-                parts |= self.contrast(outputs.sides(), keys, asked.video_id)
+                step = self._waiting if self.spec.moco.inbatch_negatives else None
+                parts |= self.contrast(outputs.sides(), keys, asked.video_id, step)
             if outputs.video is not None and outputs.audio is not None:
-                parts |= self._attend(outputs.video, outputs.audio)
+                taught = shown if self.spec.pcf.source == "key" else outputs.sides()
+                parts |= self._attend(outputs.video, outputs.audio, taught)
             total = self._add_up(parts, train_epoch)
         return {"total": total} | {name: value.detach() for name, value in parts.items()}
 
@@ -125,32 +124,49 @@ class Cmac(Objective):
         found = {term: [parts[f"{term}/{letter}"] for letter in "va" if f"{term}/{letter}" in parts] for term in TERMS}
         total = torch.stack(found["contrast"]).sum() if found["contrast"] else next(iter(parts.values())).new_zeros(())
         if found["attention"]:
-            parts["lambda"] = self.weight(train_epoch, total.detach())
-            total = total + parts["lambda"] * torch.stack(found["attention"]).sum()
+            factors = self.spec.loss.ac_weight
+            video, audio = found["attention"]
+            attention = factors.video * video + factors.audio * audio
+            parts["lambda"] = self.weight(train_epoch, total.detach(), attention.detach())
+            total = total + parts["lambda"] * attention
         if found["partner"]:
             total = total + self.spec.contrastive.wi_pos_weight * torch.stack(found["partner"]).sum()
         return total
 
-    def _attend(self, video: Side, audio: Side) -> dict[str, Tensor]:
-        """Losses `attention/v` and `attention/a` where h is trained, and what the maps look like."""
+    def _attend(self, video: Side, audio: Side, taught: dict[Modality, Side]) -> dict[str, Tensor]:
+        """Losses `attention/v` and `attention/a` where h is trained, and what the maps look like.
+
+        s is made of the sides `taught`: the query's own, or the key model's of the same clips.
+        """
         assert self.guide is not None
         parts = {f"cosine/{name}": value for name, value in describe_agreement(video, audio).items()}
         if not self.attends and not self.guide.centers:
             return parts
-        guided = self.guide(video, audio, self.query)  # also where nothing learns from it: running centers move
+        # Also where nothing learns from it: running centers move.
+        guided = self.guide(taught["video"], taught["audio"], self._teacher)
+        half = (guided.video[0].numel() + guided.audio[0].numel()) / 2
+        reduction = self.spec.loss.ac_reduction
         for letter, target, prediction in (("v", guided.video, video.saliency), ("a", guided.audio, audio.saliency)):
             if prediction is not None:
-                reduction = self.spec.loss.ac_reduction
-                parts[f"attention/{letter}"] = attention_consistency(target, prediction, reduction)
-                described = describe_attention(target, prediction, reduction == "sum")
+                parts[f"attention/{letter}"] = attention_consistency(target, prediction, reduction, half)
+                cells = {"sum": target[0].numel(), "mean": 1, "per_modality": half}[reduction]
+                described = describe_attention(target, prediction, cells)
                 parts |= {f"attention/{name}_{letter}": value for name, value in described.items()}
         return parts
 
+    @property
+    def _teacher(self) -> Branch:
+        """The model whose maps make s (A8)."""
+        if self.spec.pcf.source == "query":
+            return self.query
+        assert self.key is not None
+        return self.key
+
     @torch.no_grad()
-    def _encode_keys(self, batch: Batch) -> dict[Modality, Tensor]:
-        """Keys of this rank's clips, (B, D); those of all ranks wait for `enqueue`."""
+    def _encode_keys(self, batch: Batch) -> tuple[dict[Modality, Tensor], dict[Modality, Side]]:
+        """Keys of this rank's clips, (B, D), and the sides that s is made of. All ranks' keys wait for `enqueue`."""
         if self.key is None:
-            return {}
+            return {}, {}
         size = len(batch.video_id)
         assert size % 2 == 0 or not self.spec.contrastive.wi_pos, "a video lies across two ranks"
         order = None
@@ -161,9 +177,11 @@ class Cmac(Objective):
             clips["video"] = batch.frames
         if batch.spectrogram is not None:
             clips["audio"] = batch.spectrogram
-        keys = encode_keys(self.key, clips, order)
-        self._waiting = Waiting(keys, gather_rows(batch.video_id))
-        return {name: rows[rank() * size : (rank() + 1) * size] for name, rows in keys.items()}
+        sides = key_sides(self.key, clips, order)
+        keys = gather_keys(sides, order)
+        self._waiting = StepKeys(keys, gather_rows(batch.video_id))
+        shown = {name: put_back(side, order) for name, side in sides.items()} if self._teacher is self.key else {}
+        return {name: rows[rank() * size : (rank() + 1) * size] for name, rows in keys.items()}, shown
 
     @torch.no_grad()
     def enqueue(self) -> None:
@@ -177,10 +195,23 @@ class Cmac(Objective):
     @torch.no_grad()
     def attention_maps(self, frames: Tensor, spectrogram: Tensor) -> Maps:
         """s and ŝ of a batch, in eval mode. Row i of one is guided by row i of the other, so shift one for controls."""
-        outputs: Outputs = self.query(frames, spectrogram)
+        outputs = self.sides(frames, spectrogram)
         assert outputs.video is not None
         assert outputs.audio is not None
         return self.maps(outputs.video, outputs.audio)
+
+    @torch.no_grad()
+    def sides(self, frames: Tensor, spectrogram: Tensor | None) -> Outputs:
+        """What the query model says of clips; map and kernel are the key model's where s is made of those."""
+        outputs: Outputs = self.query(frames, spectrogram)
+        if self._teacher is self.query:
+            return outputs
+        taught = self._teacher(frames, spectrogram).sides()
+        own = {
+            name: side._replace(filtered=taught[name].filtered, kernel=taught[name].kernel)
+            for name, side in outputs.sides().items()
+        }
+        return Outputs(own.get("video"), own.get("audio"))
 
     @torch.no_grad()
     def maps(self, video: Side, audio: Side) -> Maps:
@@ -189,7 +220,7 @@ class Cmac(Objective):
         if self.guide is None:
             raise ValueError(f"objective: {self.spec.objective} looks at one modality and has no attention maps")
         with full_precision(video.kernel.device):
-            guided = self.guide(video, audio, self.query)
+            guided = self.guide(video, audio, self._teacher)
         return Maps(guided.video, video.saliency, guided.audio, audio.saliency)
 
     def begin_step(self) -> None:

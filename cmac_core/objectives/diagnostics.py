@@ -40,12 +40,12 @@ def embedding_spread(embedding: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def describe_attention(guidance: Tensor, prediction: Tensor, summed: bool) -> dict[str, Tensor]:
-    """Both maps (B, cells), and what L_ac the best constant map would have."""
+def describe_attention(guidance: Tensor, prediction: Tensor, cells: float) -> dict[str, Tensor]:
+    """Both maps (B, cells), and what L_ac, a mean over cells times `cells`, the best constant map would have."""
     described = {f"s_{name}": value for name, value in describe_map(guidance).items()}
     described |= {f"s_hat_{name}": value for name, value in describe_map(prediction).items()}
     flat = guidance.flatten(1)
-    described["constant"] = flat.var(correction=0) * (flat.shape[1] if summed else 1)
+    described["constant"] = flat.var(correction=0) * cells
     return described
 
 

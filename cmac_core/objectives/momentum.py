@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from cmac_core.data.draws import Purpose, generator
 from cmac_core.distributed import exchange_rows, gather_rows, world_size
-from cmac_core.models.branch import Branch, Modality
+from cmac_core.models.branch import Branch, Modality, Side
 
 
 def key_model(query: Branch, key: Branch) -> Branch:
@@ -30,21 +30,36 @@ def shuffled_order(clips: int, seed: int, step: int) -> Tensor:
 
 
 @torch.no_grad()
-def encode_keys(key: Branch, clips: dict[Modality, Tensor], order: Tensor | None) -> dict[Modality, Tensor]:
-    """Embeddings of all ranks' clips in global order, (ranks * B, D) fp32 for each modality.
+def key_sides(key: Branch, clips: dict[Modality, Tensor], order: Tensor | None) -> dict[Modality, Side]:
+    """What the key model says of this rank's share of the global batch, in another order where one is given.
 
     With an `order`, clips change places (and ranks) before the key model, so that its BN groups are not the
-    query's and say nothing about which key belongs to which query; the embeddings are put back after it.
+    query's and say nothing about which key belongs to which query.
     """
     if order is not None:
         clips = {name: exchange_rows(_as_sent(rows), order) for name, rows in clips.items()}
+    return key(clips.get("video"), clips.get("audio")).sides()
+
+
+@torch.no_grad()
+def gather_keys(sides: dict[Modality, Side], order: Tensor | None) -> dict[Modality, Tensor]:
+    """Embeddings of all ranks' clips, put back into global order: (ranks * B, D) fp32 for each modality."""
     back = None if order is None else order.argsort()
     keys: dict[Modality, Tensor] = {}
-    for name, side in key(clips.get("video"), clips.get("audio")).sides().items():
+    for name, side in sides.items():
         assert side.embedding is not None
         rows = gather_rows(side.embedding)
         keys[name] = rows if back is None else rows[back.to(rows.device)]
     return keys
+
+
+@torch.no_grad()
+def put_back(side: Side, order: Tensor | None) -> Side:
+    """Map and kernel of this rank's own clips, which the key model saw in another order (A8)."""
+    if order is None:
+        return side
+    back = order.argsort()
+    return Side(exchange_rows(side.filtered, back), exchange_rows(side.kernel, back), None, None)
 
 
 def _as_sent(clips: Tensor) -> Tensor:

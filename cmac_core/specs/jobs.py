@@ -25,6 +25,7 @@ from cmac_core.specs.method import (
     Moco,
     Model,
     Optimization,
+    Single,
 )
 from cmac_core.specs.packing import SOUND_ALONE, WITHOUT_LISTS, Layout, PackedShard, Shard
 from cmac_core.specs.placement import Queue, Resources
@@ -176,6 +177,7 @@ class Pretrain(Job):
     pcf: CorrelationFiltering = CorrelationFiltering()
     contrastive: Contrastive = Contrastive()
     moco: Moco = Moco()
+    single: Single = Single()
     loss: Loss = Loss()
     optim: Optimization = Optimization()
     checkpoints: Checkpoints = Checkpoints()
@@ -195,6 +197,27 @@ class Pretrain(Job):
             raise ValueError("optim.batch: wi_pos takes two clips of each video, so the batch must be even")
         if isinstance(self.init, RandomInit):
             raise ValueError("init: random_init is how a pretraining without init starts; leave it out")
+        return self
+
+    @property
+    def together(self) -> int:
+        """Clips that must lie on one rank: a BN group, or the two clips of a video."""
+        return self.model.group or (2 if self.contrastive.wi_pos else 1)
+
+    @model_validator(mode="after")
+    def _guidance_can_be_made(self) -> Self:
+        if self.pcf.space == "projected" and self.model.head.type != "linear":
+            raise ValueError(
+                "pcf.space: projected needs model.head.type linear, which alone keeps a kernel the mean of its map"
+            )
+        if self.pcf.source == "key" and not self.contrastive.use:
+            raise ValueError("pcf.source: the key model is there for contrast; with contrastive.use false choose query")
+        if self.pcf.source == "key" and self.pcf.target_grad != "stop":
+            raise ValueError(
+                "pcf.target_grad: the key model has no gradient; leave it at stop, or set pcf.source to query"
+            )
+        if self.loss.ac_share is not None and not self.contrastive.use:
+            raise ValueError("loss.ac_share: a share of L_cl needs contrastive.use")
         return self
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cmac_core.specs.jobs import Finetune, Pretrain
 from cmac_core.training.agreement import gathered
-from cmac_core.training.checkpoint import State, misfits
+from cmac_core.training.checkpoint import State, misfits, spec_of
 from cmac_core.training.errors import UserError
 from cmac_core.training.generators import generators_state, restore_generators
 from cmac_core.training.run import versions
@@ -86,7 +86,9 @@ def restore(trainer: "Trainer", state: State) -> None:
 
 def check_same(spec: Pretrain | Finetune, state: State, manifest_sha256: str) -> None:
     """Raises UserError, naming each field, when the checkpoint is of another training than the spec's."""
-    before, now = science(state["spec"]), science(spec.model_dump(mode="json"))
+    # A pretraining's is read as a spec first: what an older version did not know has its default.
+    body = spec_of(state).model_dump(mode="json") if isinstance(spec, Pretrain) else state["spec"]
+    before, now = science(body), science(spec.model_dump(mode="json"))
     changed = [
         f"{name} was {before.get(name)!r}, now {now.get(name)!r}" for name in now if before.get(name) != now[name]
     ]

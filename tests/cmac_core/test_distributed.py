@@ -10,7 +10,7 @@ import torch
 
 from cmac_core import distributed
 from tests.cmac_core.objectives.small_runs import batch, built, train
-from tests.cmac_core.objectives.two_ranks import COMPARED, STEPS
+from tests.cmac_core.objectives.two_ranks import COMPARED, LR, STEPS, normalised_together
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,9 +36,9 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("name", COMPARED)
 def test_two_ranks_are_one_process(ranks: list[dict[str, Any]], name: str) -> None:
     spec, objective = built(name)
-    losses = train(objective, [batch(spec)])
+    losses = train(objective, [batch(spec)], LR)
     grads = {key: p.grad.clone() for key, p in objective.query.named_parameters() if p.grad is not None}
-    losses += train(objective, [batch(spec, step) for step in range(1, STEPS)])
+    losses += train(objective, [batch(spec, step) for step in range(1, STEPS)], LR)
     for rank in ranks:
         assert grads.keys() == rank[name]["grads"].keys()
         for key, grad in grads.items():
@@ -54,6 +54,16 @@ def test_two_ranks_are_one_process(ranks: list[dict[str, Any]], name: str) -> No
             torch.testing.assert_close(value, state[key], rtol=1e-2, atol=1e-2, msg=key)  # queues, centers, BN
         else:
             assert value == state[key]
+
+
+def test_one_batch_norm_over_both_ranks_is_that_of_one_process(ranks: list[dict[str, Any]]) -> None:
+    alone = normalised_together(lambda net: net, slice(0, 8))
+    for rank in ranks:
+        assert alone.keys() == rank["normalised"].keys()
+        for name, value in alone.items():
+            torch.testing.assert_close(
+                rank["normalised"][name], value, rtol=1e-4, atol=1e-6, msg=name
+            )  # biases before it: zero
 
 
 def test_queues_that_differ_are_noticed(ranks: list[dict[str, Any]]) -> None:

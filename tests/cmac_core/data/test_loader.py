@@ -44,6 +44,16 @@ def test_two_clips_of_a_video_are_neighbors_and_differ(dataset: Path) -> None:
     assert not batch.sound[0].equal(batch.sound[1])
 
 
+def test_one_clip_may_be_shown_twice_with_draws_of_its_own(dataset: Path) -> None:
+    (batch,) = read(dataset, steps=1, clips_per_video=2, same_window=True)
+    assert batch.sound[::2].equal(batch.sound[1::2])
+    pictures = batch.pictures(batch.pixels)
+    assert all(one.equal(other) for one, other in zip(pictures[::2], pictures[1::2], strict=True))
+    assert batch.draws[1] == (batch.draws[0][0], 1)  # so it is augmented otherwise
+    (apart,) = read(dataset, steps=1, clips_per_video=2)
+    assert batch.sound[0].equal(apart.sound[0])
+
+
 def test_pictures_are_views_of_any_size(dataset: Path) -> None:
     (batch,) = read(dataset, steps=1)
     pictures = batch.pictures(batch.pixels)

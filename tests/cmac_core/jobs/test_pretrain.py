@@ -4,17 +4,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from cmac_core.data.dataset_writer import summarize, write_dataset
 from cmac_core.data.manifest import read_clips
 from cmac_core.events import Ended, Warned, read
 from cmac_core.jobs import pretrain
+from cmac_core.objectives.cmac import build_objective
 from cmac_core.specs import JOB_SPEC, Pretrain
+from cmac_core.specs.method import CorrelationFiltering, Optimization
 from cmac_core.specs.presets import merged
 from cmac_core.training.errors import UserError
 from cmac_core.training.inputs import Input
 from cmac_core.training.ranks import Place, Ranks
 from cmac_core.training.run import Run
+from cmac_core.training.state import check_same
 from tests.cmac_core.training.tiny import SPEC, write_clips
 
 
@@ -92,3 +96,40 @@ def test_long_queues_are_warned_of_and_clips_are_counted_beside_the_paper(tmp_pa
     assert [event.code for event in events if isinstance(event, Warned)] == ["queue_too_long"]
     assert '"data/clips":9.0' in (tmp_path / "events.jsonl").read_text()
     assert '"data/paper_clips":224576.0' in (tmp_path / "events.jsonl").read_text()
+
+
+def test_weight_decay_may_leave_norms_and_biases_alone() -> None:
+    for exclude in (False, True):
+        spec = JOB_SPEC.validate_python(merged(SPEC, {"optim": {"wd_exclude_norm": exclude, "weight_decay": 0.1}}))
+        assert isinstance(spec, Pretrain)
+        objective = build_objective(spec)
+        optimizer = pretrain.optimizer_of(spec, objective)
+        before = {name: p.detach().clone() for name, p in objective.query.named_parameters()}
+        for parameter in objective.query.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+        for name, p in objective.query.named_parameters():
+            decayed = p.dim() > 1 or not exclude
+            torch.testing.assert_close(p.detach(), before[name] * (1 - 0.05 * 0.1 * decayed), msg=name)
+
+
+def test_the_learning_rate_follows_the_spec() -> None:
+    optim = Optimization(
+        lr=0.01, warmup_epochs=2, warmup_multiplier=8, schedule="step", milestones=(3, 5), gamma=0.5, epochs=6
+    )
+    schedule = pretrain.schedule_of(optim, steps=10)
+    assert [schedule.at(step) for step in (19, 29, 30, 50)] == pytest.approx([0.08, 0.08, 0.04, 0.02])
+    assert schedule.at(0) == pytest.approx(0.01 * (1 + 7 / 20))
+    plain = pretrain.schedule_of(Optimization(), steps=10)
+    assert [plain.at(0), plain.at(99), plain.at(1999)] == pytest.approx([0.0001, 0.01, 0.01])
+
+
+def test_a_checkpoint_from_before_an_option_goes_on_with_its_default() -> None:
+    spec = JOB_SPEC.validate_python(SPEC)
+    assert isinstance(spec, Pretrain)
+    body = spec.model_dump(mode="json")
+    del body["pcf"]["target_grad"], body["single"]
+    state = {"spec": body, "dataset": "0" * 64}
+    check_same(spec, state, "0" * 64)
+    with pytest.raises(UserError, match=r"pcf\.target_grad was 'stop', now 'flow'"):
+        check_same(spec.model_copy(update={"pcf": CorrelationFiltering(target_grad="flow")}), state, "0" * 64)

@@ -84,6 +84,13 @@ def test_a_smaller_batch_is_one_group_and_a_ragged_one_a_mistake() -> None:
         GroupedBatchNorm(3, group=4)(batch(5))
 
 
+def test_without_a_group_any_batch_is_one() -> None:
+    x = batch(5)
+    norm, plain = GroupedBatchNorm(3, group=None), nn.BatchNorm3d(3)
+    torch.testing.assert_close(norm(x), plain(x))
+    torch.testing.assert_close(norm.running_var, plain.running_var)
+
+
 def test_evaluation_and_names_are_those_of_batch_norm() -> None:
     plain = nn.BatchNorm3d(3)
     plain(batch(8))

@@ -29,6 +29,37 @@ ROWS: dict[str, dict[str, object]] = {
     "mean": {"loss": {"ac_reduction": "mean"}},
 }
 
+# METHOD 6's other choices, one at a time and where they meet.
+OPTIONS: dict[str, dict[str, object]] = {
+    "g_kernel": {"model": {"g_kernel": 3}},
+    "g_relu": {"model": {"g_relu": True}},
+    "mlp2": {"model": {"head": {"dim": 6, "type": "mlp2"}}},
+    "gdt_head": {"model": {"head": {"dim": 6, "type": "gdt", "shared": False}}},
+    "no_bias": {"model": {"head": {"dim": 6, "bias": False}}},
+    "relu_cos": {"pcf": {"norm": "relu_cos"}},
+    "minmax": {"pcf": {"norm": "minmax"}},
+    "max": {"pcf": {"fuse": "max", "scales": 3}},
+    "product": {"pcf": {"fuse": "product"}},
+    "space": {"pcf": {"pool": ["space"]}},
+    "kappa_per_scale": {"pcf": {"kappa_per_scale": True, "scales": 3}},
+    "flow": {"pcf": {"target_grad": "flow"}},
+    "kappa": {"pcf": {"target_grad": "kappa"}},
+    "flow_projected": {"preset": "projected", "pcf": {"target_grad": "flow"}},
+    "flow_no_cl": {"pcf": {"target_grad": "flow"}, "contrastive": {"use": False}},
+    "kappa_no_cl": {"pcf": {"target_grad": "kappa"}, "contrastive": {"use": False}},
+    "key_source": {"pcf": {"source": "key"}},
+    "key_source_projected": {"preset": "projected", "pcf": {"source": "key"}, "moco": {"key_bn": "aligned"}},
+    "per_modality": {"loss": {"ac_reduction": "per_modality"}},
+    "video_alone": {"loss": {"ac_weight": {"audio": 0}}},
+    "share": {"loss": {"ac_share": 0.01}},
+    "inbatch": {"moco": {"inbatch_negatives": True}},
+    "inbatch_11": {"moco": {"inbatch_negatives": True}, "contrastive": {"wi_pos": True}},
+    "inbatch_single": {"moco": {"inbatch_negatives": True}, "objective": "single_v"},
+    "same_clip": {"objective": "single_a", "single": {"pair": "same_clip"}},
+    "sync": {"model": {"bn": "sync"}, "moco": {"key_bn": "sync"}},
+    "key_sync": {"moco": {"key_bn": "sync"}},
+}
+
 
 def small(row: dict[str, object], **more: object) -> Pretrain:
     """A row's spec with networks of width 2, BN groups of 2 and batches of 8."""
@@ -83,5 +114,5 @@ def without_gradient(module: nn.Module) -> list[str]:
 
 def built(name: str, **more: object) -> tuple[Pretrain, Cmac]:
     """The spec of a row and its objective, in train mode."""
-    spec = small(ROWS[name], **more)
+    spec = small((ROWS | OPTIONS)[name], **more)
     return spec, build_objective(spec).train()

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from cmac_core.models.branch import Modality, Side
-from cmac_core.objectives.contrast import Contrast
+from cmac_core.objectives.contrast import Contrast, StepKeys
 from cmac_core.specs.method import Contrastive, Moco
 
 BOTH: tuple[Modality, ...] = ("video", "audio")
@@ -59,6 +59,39 @@ def test_it_is_equation_7_written_out(wi_neg: bool, wi_pos: bool, mask: bool) ->
         if wi_pos:
             assert parts[f"partner/{letter}"].item() == pytest.approx(np.mean(partner), rel=1e-4)
     assert ("partner/v" in parts) is wi_pos
+
+
+@pytest.mark.parametrize("wi_neg", [True, False])
+@pytest.mark.parametrize("mask", [True, False])
+def test_the_steps_other_videos_may_be_negatives_too(wi_neg: bool, mask: bool) -> None:
+    module = contrast(wi_neg=wi_neg, wi_pos=True, mask_same_video=mask)
+    queries: dict[Modality, torch.Tensor] = {"video": units(4, 6, 1), "audio": units(4, 6, 2)}
+    keys: dict[Modality, torch.Tensor] = {"video": units(8, 6, 3), "audio": units(8, 6, 4)}
+    videos = torch.tensor([1, 1, 8, 8, 3, 3, 4, 4])  # of both ranks; this one is the second
+    own = {name: rows[4:] for name, rows in keys.items()}
+    parts = module(sides(queries), own, videos[4:], StepKeys(keys, videos))
+    for name, other, letter in (("video", "audio", "v"), ("audio", "video", "a")):
+        cross, partner = [], []
+        for clip in range(4):
+            sources = [other] + ([name] if wi_neg else [])
+            negatives = [key for source in sources for key in module.queues[source].keys.numpy()]
+            negatives += [
+                keys[source][i].numpy() for source in sources for i in range(8) if videos[i] != videos[4 + clip]
+            ]
+            query = queries[name][clip].numpy()
+            cross.append(written_out(query, own[other][clip].numpy(), negatives))
+            partner.append(written_out(query, own[name][clip ^ 1].numpy(), negatives))
+        assert parts[f"contrast/{letter}"].item() == pytest.approx(np.mean(cross), rel=1e-4)
+        assert parts[f"partner/{letter}"].item() == pytest.approx(np.mean(partner), rel=1e-4)
+
+
+def test_negatives_of_the_step_raise_chance() -> None:
+    assert contrast().chance == pytest.approx(2 * math.log(21))
+    module = Contrast(BOTH, 6, Contrastive(), Moco(K=10), seed=0, others=6)
+    nothing = {name: torch.zeros(8, 6) for name in BOTH}
+    videos = torch.arange(8) // 2
+    parts = module(sides(nothing), nothing, videos, StepKeys(nothing, videos))
+    assert module.chance == pytest.approx(2 * parts["contrast/v"].item(), rel=1e-6)
 
 
 def test_one_modality_has_its_own_queue_and_no_other() -> None:

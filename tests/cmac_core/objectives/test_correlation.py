@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmac_core.objectives.correlation import guidance
+from cmac_core.objectives.correlation import Dimension, Fuse, Norm, guidance
 
 VIDEO, AUDIO = (4, 8, 8), (9, 4)
 
@@ -31,37 +31,100 @@ def enlarged(x: np.ndarray, size: int, axis: int) -> np.ndarray:
     return np.take(x, low, axis) * (1 - part) + np.take(x, high, axis) * part
 
 
-def written_out(kernel: np.ndarray, positions: np.ndarray, norm: str, scales: int) -> np.ndarray:
-    """Eq. 4 of one clip, cell by cell: kernel (D,), positions (D, cells)."""
+def answered(kernel: np.ndarray, positions: np.ndarray, norm: str) -> np.ndarray:
+    """The normalised response of one clip at one scale, cell by cell: kernel (D,), positions (D, cells)."""
+    response = np.zeros(positions.shape[1:])
+    for cell in np.ndindex(*response.shape):
+        here = positions[(slice(None), *cell)]
+        response[cell] = kernel @ here
+        if norm in ("cosine", "relu_cos", "minmax"):
+            response[cell] /= np.linalg.norm(kernel) * np.linalg.norm(here)
+    match norm:
+        case "cosine":
+            return (1 + response) / 2
+        case "relu_cos":
+            return np.maximum(response, 0)
+        case "minmax" if np.ptp(response) == 0:
+            return np.full_like(response, 0.5)
+        case "minmax":
+            return (response - response.min()) / np.ptp(response)
+        case "softmax":
+            response = np.exp(response - response.max())
+            return response / response.sum()
+    return response
+
+
+def written_out(
+    kernel: np.ndarray,
+    positions: np.ndarray,
+    norm: str,
+    scales: int,
+    fuse: str = "mean",
+    axes: tuple[int, ...] = (1, 2, 3),
+    source: np.ndarray | None = None,
+    source_axes: tuple[int, ...] = (1, 2, 3),
+) -> np.ndarray:
+    """Eq. 4 of one clip. Scales halve `axes`; with a source, whose axes are others, each has that map's mean."""
     cells, maps = positions.shape[1:], []
     for _ in range(scales):
-        response = np.zeros(positions.shape[1:])
-        for cell in np.ndindex(*response.shape):
-            here = positions[(slice(None), *cell)]
-            product = float(kernel @ here)
-            if norm == "cosine":
-                product = (1 + product / np.linalg.norm(kernel) / np.linalg.norm(here)) / 2
-            response[cell] = product
-        if norm == "softmax":
-            response = np.exp(response - response.max())
-            response /= response.sum()
+        response = answered(kernel, positions, norm)
         for axis, size in enumerate(cells):
             response = enlarged(response, size, axis)
         maps.append(response)
-        for axis in range(1, positions.ndim):
+        for axis in (axis for axis in axes if axis < positions.ndim):
             positions = halved(positions, axis)
-    return np.mean(maps, 0)
+        if source is not None:
+            for axis in (axis for axis in source_axes if axis < source.ndim):
+                source = halved(source, axis)
+            kernel = source.reshape(len(source), -1).mean(1)
+    return {"mean": np.mean, "max": np.max, "product": np.prod}[fuse](maps, 0)  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("norm", ["cosine", "softmax", "none"])
+@pytest.mark.parametrize("norm", ["cosine", "softmax", "none", "relu_cos", "minmax"])
 @pytest.mark.parametrize("scales", [1, 2, 3])
 @pytest.mark.parametrize("cells", [VIDEO, AUDIO, (1, 4, 4)])
-def test_it_is_equation_4_written_out(norm: str, scales: int, cells: tuple[int, ...]) -> None:
+def test_it_is_equation_4_written_out(norm: Norm, scales: int, cells: tuple[int, ...]) -> None:
     kernel, positions = features(2, 5, cells)
-    s = guidance(kernel, positions, norm, scales)  # type: ignore[arg-type]
+    s = guidance(kernel, positions, norm, scales)
     for clip in range(2):
         expected = written_out(kernel[clip].double().numpy(), positions[clip].double().numpy(), norm, scales)
         np.testing.assert_allclose(s[clip].numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("fuse", ["max", "product"])
+def test_scales_may_be_fused_otherwise(fuse: Fuse) -> None:
+    kernel, positions = features(1, 5, VIDEO)
+    s = guidance(kernel, positions, "cosine", 3, fuse=fuse)[0]
+    expected = written_out(kernel[0].double().numpy(), positions[0].double().numpy(), "cosine", 3, fuse)
+    np.testing.assert_allclose(s.numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("cells", "pool", "axes"), [(VIDEO, "space", (2, 3)), (VIDEO, "time", (1,)), (AUDIO, "space", (1,))]
+)
+def test_scales_may_leave_time_or_space_as_it_is(
+    cells: tuple[int, ...], pool: Dimension, axes: tuple[int, ...]
+) -> None:
+    kernel, positions = features(1, 5, cells)
+    s = guidance(kernel, positions, "cosine", 2, pool=(pool,))[0]
+    expected = written_out(kernel[0].double().numpy(), positions[0].double().numpy(), "cosine", 2, axes=axes)
+    np.testing.assert_allclose(s.numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_each_scale_may_have_the_kernel_of_its_own_scale() -> None:
+    _, positions = features(1, 5, VIDEO)
+    _, source = features(1, 5, AUDIO, seed=1)
+    kernel = source.flatten(2).mean(2)
+    s = guidance(kernel, positions, "cosine", 3, source=source)
+    rows = [part[0].double().numpy() for part in (kernel, positions)]
+    expected = written_out(*rows, "cosine", 3, source=source[0].double().numpy())
+    np.testing.assert_allclose(s[0].numpy(), expected, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(s, guidance(kernel, positions, "cosine", 3), atol=1e-3)  # 9 bands are odd
+    even = features(1, 5, (4, 4), seed=2)[1]
+    kernel = even.flatten(2).mean(2)
+    torch.testing.assert_close(
+        guidance(kernel, positions, "cosine", 3, source=even), guidance(kernel, positions, "cosine", 3)
+    )
 
 
 def test_pooling_at_an_odd_border_averages_what_is_there() -> None:

@@ -28,6 +28,17 @@ def test_the_defaults_are_the_papers() -> None:
     assert (spec.loss.lambda_ac, spec.pcf.norm, spec.pcf.scales) == (1.5, "cosine", 2)
     assert (spec.data.crop, spec.data.seconds, spec.audio.n_mels) == (128, 1.0, 257)
     assert (spec.model.channels, spec.model.head.dim) == (512, 256)
+    assert (spec.model.g_kernel, spec.model.g_relu, spec.model.head.type, spec.model.head.bias) == (
+        1,
+        False,
+        "linear",
+        True,
+    )
+    assert (spec.pcf.fuse, spec.pcf.pool, spec.pcf.kappa_per_scale) == ("mean", ("time", "space"), False)
+    assert (spec.pcf.target_grad, spec.pcf.source, spec.loss.ac_reduction) == ("stop", "query", "sum")
+    assert (spec.moco.key_bn, spec.moco.inbatch_negatives, spec.model.bn) == ("shuffle", False, "group")
+    assert (spec.optim.warmup_multiplier, spec.optim.schedule, spec.optim.wd_exclude_norm) == (1, "constant", False)
+    assert (spec.single.pair, spec.loss.ac_share, spec.loss.ac_weight.video) == ("two_clips", None, 1)
 
 
 def test_every_kind_has_an_example_here() -> None:
@@ -46,6 +57,13 @@ def test_what_the_author_wrote_wins_over_a_dial() -> None:
     spec = JOB_SPEC.validate_python(MINIMAL["pretrain"] | {"scale": "small", "optim": {"batch": 24}})
     assert isinstance(spec, Pretrain)
     assert (spec.optim.batch, spec.optim.epochs, spec.data.frames) == (24, 10, 8)
+
+
+def test_a_kind_need_not_be_named_where_its_class_is() -> None:
+    assert Pretrain(dataset="x", preset="projected").pcf.space == "projected"
+    assert Pretrain(dataset="x", preset="projected") == JOB_SPEC.validate_python(
+        MINIMAL["pretrain"] | {"preset": "projected"}
+    )
 
 
 def test_small_is_the_papers_method_at_a_small_scale() -> None:
@@ -102,6 +120,13 @@ def test_a_spec_does_not_change() -> None:
         ({"optim": {"lr": float("nan")}}, "finite"),
         ({"data": {"mean": [0.4, 0.4]}}, "Field required"),
         ({"init": {"random_init": True}}, "leave it out"),
+        ({"pcf": {"space": "projected"}, "model": {"head": {"type": "mlp2"}}}, "type linear"),
+        ({"pcf": {"source": "key"}, "contrastive": {"use": False}}, "choose query"),
+        ({"pcf": {"source": "key", "target_grad": "flow"}}, "no gradient"),
+        ({"loss": {"ac_share": 0.1}, "contrastive": {"use": False}}, "share of L_cl"),
+        ({"model": {"head": {"type": "gdt"}, "bn_group": 1}}, "two clips or more"),
+        ({"optim": {"schedule": "step", "epochs": 50}}, "needs one below epochs, which is 50"),
+        ({"optim": {"milestones": [160, 120]}}, "must rise"),
     ],
 )
 def test_choices_that_do_not_go_together_are_refused(change: dict[str, object], word: str) -> None:

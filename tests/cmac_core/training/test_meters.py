@@ -54,3 +54,16 @@ def test_a_cosine_falls_to_nothing_after_the_warm_up() -> None:
     assert [schedule.at(step) for step in (1, 2, 6)] == pytest.approx([1.0, 1.0, 0.5])
     assert 0 < schedule.at(9) < 0.05
     assert Schedule(peak=1.0, warmup_steps=0, total_steps=4).at(0) == 1.0
+
+
+def test_a_multiplier_warms_up_from_the_rate_itself_as_gdts_does() -> None:
+    """Its scheduler: base * ((multiplier - 1) * done / total + 1)."""
+    schedule = Schedule(peak=0.08, warmup_steps=10, total_steps=20, start=0.01)
+    assert [schedule.at(step) for step in (0, 4, 9, 10)] == pytest.approx(
+        [0.01 * (7 * 0.1 + 1), 0.01 * (7 * 0.5 + 1), 0.08, 0.08]
+    )
+
+
+def test_steps_go_down_at_each_milestone() -> None:
+    schedule = Schedule(peak=1.0, warmup_steps=2, total_steps=10, shape="step", milestones=(4, 8), gamma=0.1)
+    assert [schedule.at(step) for step in range(10)] == pytest.approx([0.5, 1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01])

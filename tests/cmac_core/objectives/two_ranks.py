@@ -95,7 +95,6 @@ def main(rank: int, store: Path, out: Path) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("error", UserWarning)
     dist.init_process_group("gloo", f"file://{store}", rank=rank, world_size=2)
-    half = slice(4 * rank, 4 * rank + 4)
     written = {"talked": talked(), "normalised": normalised_together(wrapped, slice(4 * rank, 4 * rank + 4))}
     written |= {name: trained(name) for name in COMPARED}
     torch.save(written, out / f"{rank}.pt")

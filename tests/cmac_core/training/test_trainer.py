@@ -69,9 +69,10 @@ def test_a_broken_clip_is_replaced_always_by_the_same_one(job: MakeJob, dataset:
     for i in (2, 9):
         path = broken / "clips" / f"{i:02}.mkv"
         path.write_bytes(path.read_bytes()[:300])
-    alone = job("alone", data_folder=broken)
+    calm = {"lr": 1e-5}  # so that rounding does not grow from step to step
+    alone = job("alone", data_folder=broken, optim=calm)
     assert alone.train() == [0], alone.log.read_text()
-    together = job("together", data_folder=broken, data={"workers": 1})
+    together = job("together", data_folder=broken, data={"workers": 1}, optim=calm)
     assert together.train(ranks=2) == [0, 0], together.log.read_text()
     replaced = [
         sorted((event.index, event.by) for event in tiny.events if isinstance(event, Replaced))
@@ -82,7 +83,7 @@ def test_a_broken_clip_is_replaced_always_by_the_same_one(job: MakeJob, dataset:
     assert len(set(replaced[0])) == 2  # a stand-in does not change from pass to pass
     losses = [[row.values["loss"] for row in metrics(tiny)] for tiny in (alone, together)]
     assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5)
-    assert losses[0][:4] == pytest.approx(losses[1][:4], rel=1e-3)  # roundings grow with the steps
+    assert losses[0][:4] == pytest.approx(losses[1][:4], rel=1e-3)
 
 
 def test_more_broken_clips_than_allowed_end_the_run(job: MakeJob, dataset: Path, tmp_path: Path) -> None:

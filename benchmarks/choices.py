@@ -1,0 +1,201 @@
+"""One choice at a time around the lead that localises: train, evaluate and tabulate, without the service.
+
+`python -m benchmarks.choices --seeds 0 1 2` goes on where it was stopped: each run is a line of a file, and a line
+that is there is not run again. Every run has the same clips, passes and seed of the corpus, on one thread.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from cmac_core.events import Result, Saved, read
+from cmac_core.specs.presets import merged
+
+RESULTS = Path(__file__).parent / "results"
+LEAD: dict[str, Any] = {"preset": "projected", "scale": "small"}
+CHOICES: dict[str, dict[str, Any]] = {
+    "lead": {},
+    "paper": {"preset": "paper"},
+    "shared head": {"model": {"head": {"shared": True}}},
+    "filter space": {"pcf": {"space": "filter"}},
+    "head without bias": {"model": {"head": {"bias": False}}},
+    "not centered": {"pcf": {"center": "none"}},
+    "running center": {"pcf": {"center": "ema"}},
+    "target flows": {"pcf": {"target_grad": "flow"}},
+    "target to kappa": {"pcf": {"target_grad": "kappa"}},
+    "L_ac mean": {"loss": {"ac_reduction": "mean"}},
+    "L_ac per modality": {"loss": {"ac_reduction": "per_modality"}},
+    "no ramp": {"loss": {"ramp": None}},
+    "ramp by contrast": {"loss": {"ramp": {"by": "contrast", "start": 0.02, "end": 0.1}}},
+    "share of L_cl": {"loss": {"ramp": None, "ac_share": 0.1}},
+    "lambda 0": {"loss": {"lambda_ac": 0}},
+    "1 scale": {"pcf": {"scales": 1}},
+    "3 scales": {"pcf": {"scales": 3}},
+    "no within-modal negatives": {"contrastive": {"wi_neg": False}},
+}
+# Title, job, modality, value, and the controls from which the value must keep its distance.
+COLUMNS: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
+    ("video R@1", "retrieval", "video", "r@1", ()),
+    ("probe video", "probe-video", "video", "accuracy", ()),
+    ("probe audio", "probe-audio", "audio", "accuracy", ()),
+    *(
+        (f"{short} {name}", "attention", modality, f"{score}_{name}", controls)
+        for modality, other, blind in (("video", "s_other_sound", "motion"), ("audio", "s_other_picture", "energy"))
+        for score, short in (("pointing", f"points {modality}"), ("iou", f"IoU {modality}"))
+        for name, controls in (
+            ("s", (f"{score}_{other}", f"{score}_{blind}")),
+            ("s_hat", (f"{score}_s_hat_untrained_head", f"{score}_{blind}")),
+        )
+    ),
+    ("points frequency s", "attention", "audio", "pointing_frequency_s", ("pointing_frequency_energy",)),
+    ("points frequency s_hat", "attention", "audio", "pointing_frequency_s_hat", ("pointing_frequency_energy",)),
+)
+EVALUATIONS: dict[str, dict[str, Any]] = {
+    "retrieval": {"kind": "retrieval", "pool": ["gap"]},
+    "probe-video": {"kind": "probe", "modality": "video"},
+    "probe-audio": {"kind": "probe", "modality": "audio"},
+    "attention": {"kind": "attention", "where": {"split": "test"}, "limit": 1},
+}
+
+
+class Setting(NamedTuple):
+    """What all compared runs have in common."""
+
+    grade: str
+    clips: int
+    epochs: int
+
+
+def main() -> None:
+    """Run what is missing, then write the table of all lines with this setting."""
+    parser = argparse.ArgumentParser(prog="benchmarks.choices", description=__doc__)
+    parser.add_argument("--only", nargs="*", choices=CHOICES, default=list(CHOICES), help="choices to run")
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument("--grade", choices=["easy", "middle", "hard"], default="middle")
+    parser.add_argument("--clips", type=int, default=640, help="of the corpus; four fifths train")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of choices.jsonl and choices.md")
+    parser.add_argument("--work", type=Path, default=Path(".cmac/choices"), help="folder of the corpus and of runs")
+    options = parser.parse_args()
+    setting = Setting(options.grade, options.clips, options.epochs)
+    options.results.mkdir(parents=True, exist_ok=True)
+    lines = options.results / "choices.jsonl"
+    done = {(line["choice"], line["seed"]) for line in written(lines, setting)}
+    for seed in options.seeds:
+        for choice in options.only:
+            if (choice, seed) not in done:
+                line = measured(choice, seed, setting, options.work)
+                append(lines, line)
+                (options.results / "choices.md").write_text(table(written(lines, setting), setting))
+    print(table(written(lines, setting), setting))
+
+
+def written(lines: Path, setting: Setting) -> list[dict[str, Any]]:
+    """The lines of this setting; a line that a stop cut short is left out."""
+    whole = lines.read_text().splitlines(keepends=True) if lines.exists() else []
+    rows = [json.loads(line) for line in whole if line.endswith("}}\n")]
+    return [row for row in rows if row["setting"] == setting._asdict()]
+
+
+def append(lines: Path, line: dict[str, Any]) -> None:
+    """Add a line, on its own even after one that a stop cut short."""
+    cut = lines.exists() and not lines.read_text().endswith("\n")
+    with lines.open("a") as file:
+        file.write(("\n" if cut else "") + json.dumps(line) + "\n")
+
+
+def measured(choice: str, seed: int, setting: Setting, folder: Path) -> dict[str, Any]:
+    """Train with a choice and evaluate it: one line. The work is removed when it is done."""
+    dataset = corpus(setting, folder)
+    work = folder / "work" / f"{choice.replace(' ', '-')}-{seed}"
+    shutil.rmtree(work, ignore_errors=True)
+    body = merged(LEAD, CHOICES[choice])
+    own = {"kind": "pretrain", "where": {"split": "train"}, "optim": {"epochs": setting.epochs}}
+    began = time.monotonic()
+    events = executed(work / "pretrain", merged(body, own), seed, {"dataset": dataset})
+    seconds = time.monotonic() - began
+    saved = [event for event in events if isinstance(event, Saved)][-1]
+    inputs = {"dataset": dataset, "checkpoint": work / "pretrain" / "run" / saved.path}
+    values: dict[str, float] = {}
+    for name, evaluation in EVALUATIONS.items():
+        body = {**evaluation, "scale": "small", "checkpoint": {"id": str(UUID(int=seed))}}
+        values |= numbers(name, executed(work / name, body, seed, inputs))
+    shutil.rmtree(work)
+    spent = {"train_s": round(seconds), "all_s": round(time.monotonic() - began)}
+    return {"choice": choice, "seed": seed, "setting": setting._asdict(), **spent, "values": values}
+
+
+def numbers(job: str, events: Sequence[Any]) -> dict[str, float]:
+    """A result's values by `job/modality/name`."""
+    (result,) = [event for event in events if isinstance(event, Result)]
+    found = {f"{job}/{value.modality or 'video'}/{value.name}": value for value in result.values}
+    untrained = {
+        f"{name}/random_init": value.random_init for name, value in found.items() if value.random_init is not None
+    }
+    return {name: value.value for name, value in found.items()} | untrained
+
+
+def corpus(setting: Setting, folder: Path) -> Path:
+    """The packed corpus of the setting, made once."""
+    place = folder / f"corpus-{setting.grade}-{setting.clips}"
+    if not (place / "done").exists():
+        source = {"generate": "sounding-objects", "grade": setting.grade, "clips": setting.clips}
+        executed(place, {"kind": "pack", "source": source, "workers": 1}, 0, {"output": place / "dataset"})
+        (place / "done").touch()
+    return place / "dataset"
+
+
+def executed(folder: Path, body: dict[str, Any], seed: int, inputs: dict[str, Path]) -> Sequence[Any]:
+    """Run one job on one thread, in a process of its own: its events. Raises RuntimeError with its last words."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "spec.json").write_text(json.dumps({"dataset": "corpus", "seed": seed, **body}))
+    named = {name: {"path": str(path.resolve())} for name, path in inputs.items()}
+    (folder / "inputs.json").write_text(json.dumps(named))
+    command = [sys.executable, "-m", "cmac_core", str(folder / "spec.json"), "--run-dir", str(folder / "run")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {ended.returncode}:\n{ended.stderr[-2000:]}")
+    return read(folder / "run")[0]
+
+
+def table(lines: Sequence[dict[str, Any]], setting: Setting) -> str:
+    """Means and spreads over seeds, in Markdown; in brackets the distance from the nearest control."""
+    titles = [column[0] for column in COLUMNS]
+    rows = [f"Corpus {setting.grade}, {setting.clips} clips, {setting.epochs} passes.", ""]
+    rows += [f"| {' | '.join(['choice', 'seeds', *titles, 'train s'])} |", f"|{'---|' * (len(titles) + 3)}"]
+    for choice in CHOICES:
+        own = [line for line in lines if line["choice"] == choice]
+        if own:
+            cells = [cell([line["values"] for line in own], *column[1:]) for column in COLUMNS]
+            spent = f"{statistics.mean(line['train_s'] for line in own):.0f}"
+            rows.append(f"| {' | '.join([choice, str(len(own)), *cells, spent])} |")
+    return "\n".join(rows) + "\n"
+
+
+def cell(values: Sequence[dict[str, float]], job: str, modality: str, name: str, controls: Sequence[str]) -> str:
+    """Mean ± standard deviation over seeds, and how far the mean lies above its best control."""
+    there = [one[f"{job}/{modality}/{name}"] for one in values if f"{job}/{modality}/{name}" in one]
+    if not there:
+        return "–"
+    text = f"{statistics.mean(there):.1f}"
+    if len(there) > 1:
+        text += f" ± {statistics.stdev(there):.1f}"
+    known = [
+        [one[key] for one in values if key in one] for key in (f"{job}/{modality}/{control}" for control in controls)
+    ]
+    means = [statistics.mean(one) for one in known if one]
+    return f"{text} ({statistics.mean(there) - max(means):+.1f})" if means else text
+
+
+if __name__ == "__main__":
+    main()

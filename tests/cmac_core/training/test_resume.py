@@ -80,7 +80,7 @@ def test_one_rank_then_two_then_one_is_one_rank(job: MakeJob, tmp_path: Path) ->
 
     Sums are added up in another order, and now and then that turns a ReLU on or off: a gradient moves at once, and from
     there all that follows. So the rate is so small that nothing follows, and what is compared is how far all weights
-    went together (apart by 2e-5 of it on three sets of CPU instructions).
+    went together (apart by 2e-5 of it on two sets of CPU instructions).
     """
     data = write_clips(tmp_path / "set", clips=35)
     calm = {"model": {"bn_group": 4}, "optim": {"batch": 8, "lr": 1e-5}}

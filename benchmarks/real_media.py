@@ -63,6 +63,9 @@ def rows() -> Iterator[Row]:
             yield Row(f"{dataset} retrieval", name, retrieval)
         yield Row("attention maps, 3 Kinetics clips", name, {"kind": "attention", "dataset": "kinetics"})
     yield Row("vizdoom audio probe", "vizdoom", _probe("audio", "vizdoom", "class", BY_COLUMN))
+    tuned = {"kind": "finetune", "dataset": "drone", "label": "class", "split": BY_COLUMN}
+    yield Row("drone fine-tuning", "vizdoom", tuned)
+    yield Row("drone fine-tuning from a random start", "vizdoom", {**tuned, "checkpoint": {"random_init": True}})
     for word in ("command", "adverb", "digit"):
         yield Row(f"GRID {word} audio probe", "grid", _probe("audio", "grid", word, SEEDED))
 
@@ -165,8 +168,9 @@ def settings(job: Job) -> str:
 def table(title: str, result: Result) -> list[str]:
     """The rows of one evaluation."""
     simple = {json.dumps(v.labels): v for v in result.values if v.name == "simple_baseline_accuracy"}
-    hidden = ("simple_baseline", "class")
-    shown = [v for v in result.values if not v.fold and not any(word in v.name for word in hidden)]
+    hidden = ("simple_baseline", "class", "window", "seconds", "clips_per_s")
+    kept = (v for v in result.values if not any(word in v.name for word in hidden))
+    shown = [v for v in kept if not v.fold and v.labels.get("split") != "train"]
     lines = [_line(title, value, next(iter(simple.values()), None)) for value in shown]
     return lines or [f"| {title} | {result.state} | | | | | |"]
 

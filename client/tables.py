@@ -27,6 +27,9 @@ STATE_STYLES = {
 }
 
 
+LABEL_WIDTH = 17  # characters of a row's name that narrow terminals still show in a line
+
+
 def table(*columns: str | tuple[str, str], title: str | None = None) -> Table:
     """An empty table; a column is its name, or (name, "right")."""
     made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, header_style="bold")
@@ -103,11 +106,16 @@ def experiment_tables(view: Mapping[str, Any]) -> RenderableType:
 
 
 def _experiment_table(found: TextTable) -> RenderableType:
-    columns = [(name, "right") if numeric else name for name, numeric in zip(found.header, found.numeric, strict=True)]
+    """Rows' own notes go below: a column of them would leave no room for words at a terminal's width."""
+    noted = found.header[-1] == "note"
+    header, rows = (found.header[:-1], [row[:-1] for row in found.rows]) if noted else (found.header, found.rows)
+    columns = [(name, "right") if numeric else name for name, numeric in zip(header, found.numeric, strict=False)]
     made = table(*columns, title=escape(found.title))
-    for place, row in enumerate(found.rows):
+    made.columns[0].min_width = min(LABEL_WIDTH, max(len(row[0]) for row in rows))
+    for place, row in enumerate(rows):
         made.add_row(*map(escape, row), end_section=place + 1 == found.ours)
-    return Group(made, *(Text(f"  {note}", style="dim") for note in found.notes))
+    own = [f"{row[0]}: {row[-1]}" for row in found.rows if noted and row[-1]]
+    return Group(made, *(Text(f"  {note}", style="dim") for note in (*own, *found.notes)))
 
 
 def labels_text(value: Value) -> str:

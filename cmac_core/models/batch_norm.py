@@ -49,7 +49,9 @@ class GroupedBatchNorm(nn.Module):
             means.append(mean)
             variances.append(variance)
         self._track(torch.stack(means).mean(0), torch.stack(variances).mean(0))
-        return (outputs[0] if len(outputs) == 1 else torch.cat(outputs)).view(x.shape)
+        whole = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+        # Not a view of itself: the ReLU that follows works in place, and in a view that costs copies.
+        return whole if rows is x else whole.view(x.shape)
 
     def _over_ranks(self, x: Tensor) -> Tensor:
         """As `forward` in train mode, with the statistics of equal shares on all ranks, in fp32."""
@@ -76,12 +78,13 @@ class GroupedBatchNorm(nn.Module):
 
 
 def _rows(x: Tensor) -> Tensor:
-    """(B, C, ...) as (B, C, 1, cells), a view, and its gradient too.
+    """A map with one cell along some side, (B, C, ...), as (B, C, 1, cells), a view, and its gradient too.
 
     On a CPU torch takes the memory of a folded map with one cell in time for another layout than it is, and gives
-    gradients that are wrong, without a word (seen in 2.13). With the only 1 here its stride is never in doubt.
+    gradients that are wrong, without a word (seen in 2.13). With the only 1 here its stride is never in doubt. Other
+    maps stay as they are: for them it would only be slower.
     """
-    return x.flatten(2).unsqueeze(2) if x.dim() > 2 else x
+    return x.flatten(2).unsqueeze(2) if 1 in x.shape[2:] else x
 
 
 def regroup(module: nn.Module, group: int) -> None:

@@ -43,7 +43,9 @@ def laid_out(layout: str, cells: tuple[int, int, int], seed: int) -> torch.Tenso
 LAYOUTS = ("as_it_is", "channels_last", "folded", "folded_channels_last", "expanded")
 
 
-@pytest.mark.parametrize("cells", [(1, 4, 4), (2, 2, 2), (1, 1, 3), (1, 1, 1)])
+@pytest.mark.parametrize(
+    "cells", [(1, 4, 4), (2, 2, 2), (3, 2, 4), (2, 1, 1), (2, 1, 3), (2, 3, 1), (1, 1, 3), (1, 1, 1)]
+)
 @pytest.mark.parametrize("group", [4, 8])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_gradients_are_right_in_whatever_layout_maps_and_gradients_come(

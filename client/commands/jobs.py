@@ -29,7 +29,9 @@ def submit(
         str | None, typer.Option(help="A table or figure of the paper: table-1 to table-6, figure-4, figure-5, all.")
     ] = None,
     scale: Annotated[str | None, typer.Option(help="Of a recipe: paper, or small for two CPU cores.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Of a recipe: the method's variant; default: the paper's.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Of a recipe: the method's variant; default: paper, at scale small mutual.")
+    ] = None,
     seeds: Annotated[
         str | None, typer.Option(metavar="0,1,2", help="Of a recipe: every row runs once for each.")
     ] = None,

@@ -6,9 +6,10 @@ How difficulty grows (RULINGS 10, METHOD 13):
 easy    One silent object, faint and at rest, and pale colors. Finding the only thing that changes finds
         the sound.
 middle  Two: one glides and fades as strongly as the sounding one hops and flashes, but smoothly and in
-        no time with the sound; one looks like a sounding class, bright, and rests.
-hard    Four, all smaller: a glider, one that hops and flashes exactly as sounding ones do, but in a rhythm
-        of its own, so that only hearing tells it; two at rest, one of them with the look of the sounding
+        no time with the sound; one looks like a sounding class, bright, and rests. Colors as in easy: what
+        has to be heard is what this grade adds.
+hard    Four, all smaller, in all colors: a glider, one that hops and flashes exactly as sounding ones do, but in
+        a rhythm of its own, so that only hearing tells it; two at rest, one of them with the look of the sounding
         class. Noise is louder in both tracks, and a band of it comes and goes in a rhythm of its own.
 ======  ===========================================================================================
 """
@@ -45,7 +46,7 @@ class Grade(NamedTuple):
 
 GRADES = {
     "easy": Grade(0.18, 0, 0, 1, 0.3, 0.2, 0.02, 24.0, 1, (-8.0, 8.0), 0),
-    "middle": Grade(0.15, 1, 0, 1, 1.0, 1.0, 0.03, 18.0, 3, (-8.0, 6.0), 0),
+    "middle": Grade(0.15, 1, 0, 1, 1.0, 0.2, 0.02, 18.0, 3, (-8.0, 6.0), 0),
     "hard": Grade(0.12, 1, 1, 2, 1.0, 1.0, 0.05, 14.0, 7, (-14.0, 4.0), 1),
 }
 

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cmac_core.data.dataset import PackedDataset, window_bounds
 from cmac_core.data.manifest import Clip
+from cmac_core.data.memory import Memory, decoded_bytes
 from cmac_core.data.sampler import Position, Sampler, stand_ins, start_draw
 from cmac_core.data.windows import BrokenClip, Window, read_windows
 from cmac_core.events import Replaced
@@ -107,15 +108,19 @@ class Loader:
         workers: int = 0,
         retry_chain: int = 10,
         pin: bool = False,
+        memory_bytes: float = 0,
     ) -> None:
         """`eligible` are the indices of the dataset's clips that may be shown; the sampler counts these.
 
         A sampler of k times as many videos shows each k times in a pass, with draws of their own.
         With `same_window` the clips of a video are one window, augmented with draws of their own.
+        A set that takes no more than `memory_bytes` when it is decoded is decoded once, if no workers do it.
         """
         self.dataset, self.eligible, self.sampler, self.cut = dataset, eligible, sampler, cut
         self.clips_per_video, self.rank, self.ranks, self.workers = clips_per_video, rank, ranks, workers
         self.same_window, self.retry_chain, self.pin = same_window, retry_chain, pin
+        size = decoded_bytes([dataset.clips[i] for i in eligible], cut.video, cut.audio)
+        self.memory = Memory(cut.video, cut.audio) if not workers and size <= memory_bytes else None
         self.replaced: list[Replaced] = []  # since the trainer last took them
         self.waited = 0.0  # seconds that the training stood still for data
 
@@ -163,7 +168,7 @@ class Loader:
             ahead: deque[tuple[int, Future[Decoded]]] = deque()
             try:
                 for train_epoch, requests in plan:
-                    ahead.append((train_epoch, pool.submit(decode, requests, self.cut)))
+                    ahead.append((train_epoch, pool.submit(decode, requests, self.cut, self.memory)))
                     if len(ahead) > AHEAD:
                         yield ahead[0][0], ahead.popleft()[1].result()
                 while ahead:
@@ -226,13 +231,16 @@ class Loader:
         )
 
 
-def decode(requests: list[Request], cut: Cut) -> Decoded:
+def decode(requests: list[Request], cut: Cut, memory: Memory | None = None) -> Decoded:
     """Read the windows of these requests; one that cannot be read leaves a gap and a reason."""
     read: list[Window] = []
     broken: dict[int, str] = {}
     for i, request in enumerate(requests):
         try:
-            read += read_windows(request.path, request.clip, request.starts, **cut._asdict())
+            if memory is None:
+                read += read_windows(request.path, request.clip, request.starts, **cut._asdict())
+            else:
+                read += memory.windows(request.path, request.clip, request.starts, cut.frames, cut.fps)
         except BrokenClip as error:
             broken[i] = str(error)
     pictures = [window.frames for window in read if window.frames is not None]

@@ -216,12 +216,13 @@ class _Packing:
             dst_colorspace=Colorspace.ITU601,
             dst_color_range=ColorRange.JPEG if turn else ColorRange.MPEG,
             interpolation=Interpolation.AREA,
+            threads=1,
         )
         if not turn:
             return small
         upright = np.ascontiguousarray(np.rot90(small.to_ndarray(), turn)).astype(np.uint8, copy=False)
         return VideoFrame.from_ndarray(upright, "rgb24").reformat(
-            format="yuv420p", dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.MPEG
+            format="yuv420p", dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.MPEG, threads=1
         )
 
     def _reject_undecodable(self, container: InputContainer, streams: list[VideoStream | AudioStream]) -> None:

@@ -4,8 +4,10 @@ Packed files have a key frame every few frames and PCM in packets that start on 
 one seek and one short pass give frames that are right to the frame and sound that is exact to the sample.
 """
 
+import errno
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,15 +96,34 @@ def read_windows(
         raise ValueError(f"sample_rate: the clips are packed at {clip.sample_rate} Hz, not at {sample_rate}")
     wanted = [_wanted(clip, t0, frames if video else 0, fps, seconds if audio else 0.0) for t0 in starts]
     windows: dict[int, Window] = {}
+    with _opened(path, clip) as container:
+        streams = _streams(container, clip, video, audio)
+        for group in _groups(wanted):
+            stretch = _read(container, clip, [wanted[i] for i in group], streams)
+            windows.update((i, stretch.window(wanted[i])) for i in group)
+    return [windows[i] for i in range(len(wanted))]
+
+
+def read_whole(path: Path, clip: Clip, *, video: bool = True, audio: bool = True) -> "Stretch":
+    """All frames, as RGB, and all sound of a packed file, to cut windows from. Raises BrokenClip."""
+    video, audio = video and clip.frames > 0, audio and clip.has_audio
+    samples = clip.samples if audio else 0
+    everything = _Wanted(np.zeros(0), 0, samples, min(clip.video_start_s, clip.audio_start_s), math.inf)
+    with _opened(path, clip) as container:
+        stretch = _read(container, clip, [everything], _streams(container, clip, video, audio))
+        stretch.develop()
+    return stretch
+
+
+@contextmanager
+def _opened(path: Path, clip: Clip) -> Iterator[InputContainer]:
     try:
         with av.open(str(path), metadata_errors="ignore") as container:
-            streams = _streams(container, clip, video, audio)
-            for group in _groups(wanted):
-                stretch = _read(container, clip, [wanted[i] for i in group], streams)
-                windows.update((i, stretch.window(wanted[i])) for i in group)
+            yield container
     except (av.FFmpegError, OSError) as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise  # too many open files: the machine's fault, no clip's
         raise BrokenClip(f"{clip.id}: {error}") from error
-    return [windows[i] for i in range(len(wanted))]
 
 
 class _Wanted(NamedTuple):
@@ -147,7 +168,7 @@ def _groups(wanted: Sequence[_Wanted]) -> list[list[int]]:
     return groups
 
 
-class _Stretch:
+class Stretch:
     """What was decoded of a file: frames with their times, and all its sound from one sample on."""
 
     def __init__(self, clip: Clip, first_sample: int, samples: int) -> None:
@@ -175,21 +196,35 @@ class _Stretch:
             self._sound[low - self._first : high - self._first] = samples[low - first : high - first]
         self.heard_until = first + len(samples)
 
+    def develop(self) -> None:
+        """Convert every frame, and let go of what they were decoded to."""
+        for i in range(len(self._frames)):
+            self._picture(i)
+        self._frames.clear()
+
+    def windows(self, starts: Sequence[float], frames: int, fps: float) -> list[Window]:
+        """Windows of `frames` frames, with their sound, of what was read whole."""
+        wants, hears = bool(self._rgb), len(self._sound) > 0
+        seconds = frames / fps if hears else 0.0
+        return [self.window(_wanted(self._clip, t0, frames if wants else 0, fps, seconds)) for t0 in starts]
+
     def window(self, wanted: _Wanted) -> Window:
-        """Cut one window out; its frames are converted here, each once."""
+        """Cut one window out; its frames are converted here, each once. Outside what was read is silence."""
         frames, sound = None, None
         if len(wanted.times):
-            if not self._frames:
+            if not self._times:
                 raise BrokenClip(f"{self._clip.id}: no frame around {wanted.start:.3f} s")
             frames = np.stack([self._picture(i) for i in nearest(np.array(self._times), wanted.times)])
         if wanted.samples:
-            low = wanted.first_sample - self._first
-            sound = self._sound[low : low + wanted.samples].copy()
+            low, high = wanted.first_sample - self._first, wanted.first_sample - self._first + wanted.samples
+            sound = np.zeros(wanted.samples, dtype=np.int16)
+            heard = self._sound[max(low, 0) : max(high, 0)]
+            sound[max(-low, 0) : max(-low, 0) + len(heard)] = heard
         return Window(frames, sound)
 
     def _picture(self, i: int) -> Frames:
         if i not in self._rgb:
-            rgb = self._to_rgb.reformat(self._frames[i], format="rgb24").to_ndarray()
+            rgb = self._to_rgb.reformat(self._frames[i], format="rgb24", threads=1).to_ndarray()
             self._rgb[i] = rgb.astype(np.uint8, copy=False)  # it is: rgb24 has one byte a value
         return self._rgb[i]
 
@@ -205,12 +240,12 @@ def nearest(times: npt.NDArray[np.float64], wanted: npt.NDArray[np.float64]) -> 
     return [int(i) for i in np.where(later, after, before)]
 
 
-def _read(container: InputContainer, clip: Clip, wanted: list[_Wanted], streams: list[Stream]) -> _Stretch:
+def _read(container: InputContainer, clip: Clip, wanted: list[_Wanted], streams: list[Stream]) -> Stretch:
     """Decode one stretch of the file that covers these windows."""
     first = min(one.first_sample for one in wanted)
     last = max(one.first_sample + one.samples for one in wanted)
     start, end = min(one.start for one in wanted), max(one.end for one in wanted)
-    stretch = _Stretch(clip, first, last - first)
+    stretch = Stretch(clip, first, last - first)
     if not streams:
         return stretch
     kinds = {stream.type for stream in streams}

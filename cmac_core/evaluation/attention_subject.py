@@ -32,7 +32,7 @@ def attention_subject(run: Run, spec: Attention, dataset: PackedDataset) -> Atte
     ours: Attender | None = None
     lineage: dict[str, Any]
     if isinstance(spec.checkpoint, RandomInit):
-        pretrain = Pretrain(dataset=spec.dataset, model=spec.checkpoint.model)
+        pretrain = Pretrain(dataset=spec.dataset, preset=spec.preset, model=spec.checkpoint.model)
         mel, lineage = mel_of_dataset(dataset), {"checkpoint": "random_init"}
     else:
         path = run.input(CHECKPOINT)

@@ -42,12 +42,12 @@ def cost(spec: JobSpec, clips: int, model: Model) -> Cost:
         case Retrieval():
             return Cost(flops=2 * clips * spec.n_clips * _sides(spec) * _video(spec.geometry, model))
         case Probe():
-            one = _video(spec.geometry, model) if spec.modality == "video" else audio_macs(spec.seconds, model.width)
+            one = _video(spec.geometry, model) if spec.modality == "video" else _audio(spec.seconds, model)
             return Cost(flops=2 * clips * spec.n_clips * _sides(spec) * one)
         case Attention():
             shown = min(clips, spec.limit) + min(clips, spec.score_limit)
             seconds = spec.geometry.frames / spec.geometry.fps
-            both = _video(spec.geometry, model) + audio_macs(seconds, model.width)
+            both = _video(spec.geometry, model) + _audio(seconds, model)
             return Cost(flops=2 * shown * _sides(spec) * both)
         case _:
             return Cost(unknown=f"nobody has counted what a {spec.kind} computes")
@@ -58,12 +58,12 @@ def videos_per_step(spec: Pretrain) -> int:
     return spec.optim.batch // 2 if spec.contrastive.wi_pos else spec.optim.batch
 
 
-def video_macs(frames: int, side: int, width: int = 64, depth: int = 2) -> int:
+def video_macs(frames: int, side: int, width: int = 64, depth: int = 2, stages: int = 4) -> int:
     """Multiply-adds of R(2+1)D-18's forward pass on one clip of `frames` x `side` x `side` (METHOD 3.1)."""
     time, cells, stem = frames, _halved(side), max(45 * width // 64, 1)
     total = time * cells**2 * (stem * 3 * 49 + width * stem * 3)
     inputs = width
-    for stage, outputs in enumerate((width, 2 * width, 4 * width, 8 * width)):
+    for stage, outputs in enumerate(width * 2**n for n in range(stages)):
         stride = 1 if stage == 0 else 2
         for block in range(depth):
             before, step = time, stride if block == 0 else 1
@@ -77,7 +77,7 @@ def video_macs(frames: int, side: int, width: int = 64, depth: int = 2) -> int:
     return total
 
 
-def audio_macs(seconds: float, width: int = 64, front_end: AudioFrontEnd | None = None) -> int:
+def audio_macs(seconds: float, width: int = 64, stages: int = 4, front_end: AudioFrontEnd | None = None) -> int:
     """Multiply-adds of ResNet-9's forward pass on the log-mel picture of one clip (METHOD 3.2)."""
     front_end = front_end or AudioFrontEnd()
     hop, window = (round(length * front_end.sample_rate) for length in (front_end.hop, front_end.win))
@@ -86,7 +86,7 @@ def audio_macs(seconds: float, width: int = 64, front_end: AudioFrontEnd | None 
     total = rows * columns * width * 49
     rows, columns = _halved(rows), _halved(columns)
     inputs = width
-    for stage, outputs in enumerate((width, 2 * width, 4 * width, 8 * width)):
+    for stage, outputs in enumerate(width * 2**n for n in range(stages)):
         stride = 1 if stage == 0 else 2
         rows, columns = _strided(rows, stride), _strided(columns, stride)
         total += rows * columns * outputs * (9 * inputs + 9 * outputs + (inputs if stride != 1 else 0))
@@ -99,9 +99,9 @@ def _pretrain(spec: Pretrain, videos: int) -> Cost:
     steps = per_epoch * spec.optim.epochs
     one = 0
     if spec.objective != "single_a":
-        one += video_macs(spec.data.frames, spec.data.crop, spec.model.width, spec.model.depth)
+        one += video_macs(spec.data.frames, spec.data.crop, spec.model.width, spec.model.depth, spec.model.stages)
     if spec.objective != "single_v":
-        one += audio_macs(spec.data.seconds, spec.model.width, spec.audio)
+        one += _audio(spec.data.seconds, spec.model, spec.audio)
     passes = FORWARD_BACKWARD + (1 if spec.contrastive.use else 0)  # the key model's forward pass
     return Cost(per_epoch, steps, 2.0 * one * passes * steps * spec.optim.batch)
 
@@ -127,7 +127,11 @@ def _sides(spec: Retrieval | Probe | Attention) -> int:
 
 
 def _video(geometry: ClipGeometry, model: Model) -> int:
-    return video_macs(geometry.frames, geometry.crop, model.width, model.depth)
+    return video_macs(geometry.frames, geometry.crop, model.width, model.depth, model.stages)
+
+
+def _audio(seconds: float, model: Model, front_end: AudioFrontEnd | None = None) -> int:
+    return audio_macs(seconds, model.width, model.stages, front_end)
 
 
 def _halved(length: int) -> int:

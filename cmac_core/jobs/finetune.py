@@ -9,6 +9,7 @@ from torch import nn
 from cmac_core.data.dataset import Fold, PackedDataset
 from cmac_core.data.loader import Cut, Loader
 from cmac_core.data.log_mel import LogMel
+from cmac_core.data.memory import GIGABYTE
 from cmac_core.data.sampler import Sampler
 from cmac_core.distributed import sync_running_stats
 from cmac_core.evaluation.classification import accuracies, classify
@@ -154,6 +155,7 @@ def _trainer(task: Task, start: Start, objective: Classification, run: Run, rank
             workers=spec.data.workers,
             retry_chain=spec.data.retry_chain,
             pin=run.device.type == "cuda",
+            memory_bytes=spec.data.memory_gb * GIGABYTE,
         ),
         sampler=sampler,
         views=Views(_sampling(spec, start.pixels), AudioFrontEnd(), NO_MEL, spec.seed, run.device),

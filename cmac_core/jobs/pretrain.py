@@ -10,6 +10,7 @@ from cmac_core.data.dataset import PackedDataset, open_dataset
 from cmac_core.data.eligible import Eligible, eligible
 from cmac_core.data.front_end import fixed_scale
 from cmac_core.data.loader import Cut, Loader
+from cmac_core.data.memory import GIGABYTE
 from cmac_core.data.sampler import Sampler
 from cmac_core.events import Metrics
 from cmac_core.objectives.cmac import Cmac, build_objective, clips_per_video, modalities, videos_per_step
@@ -21,7 +22,7 @@ from cmac_core.training.data_parallel import data_parallel, in_channels_last
 from cmac_core.training.errors import UserError
 from cmac_core.training.generators import seed_all
 from cmac_core.training.initial import start_from
-from cmac_core.training.optimizer import sgd
+from cmac_core.training.optimizer import adamw, sgd
 from cmac_core.training.precision import make_ready
 from cmac_core.training.ranks import Ranks
 from cmac_core.training.report import publish
@@ -82,6 +83,7 @@ def _trainer(
             workers=spec.data.workers,
             retry_chain=spec.data.retry_chain,
             pin=run.device.type == "cuda",
+            memory_bytes=spec.data.memory_gb * GIGABYTE,
         ),
         sampler=sampler,
         views=Views(spec.data, spec.audio, _mel(dataset, run, spec), spec.seed, run.device),
@@ -105,8 +107,8 @@ def schedule_of(optim: Optimization, steps: int) -> Schedule:
     )
 
 
-def optimizer_of(spec: Pretrain, objective: Cmac) -> torch.optim.SGD:
-    """SGD on the query model."""
+def optimizer_of(spec: Pretrain, objective: Cmac) -> torch.optim.Optimizer:
+    """What the spec asks for, on the query model."""
     optim = spec.optim
     trained = [parameter for parameter in objective.query.parameters() if parameter.requires_grad]
     groups: list[dict[str, Any]] = [{"params": trained}]
@@ -116,6 +118,8 @@ def optimizer_of(spec: Pretrain, objective: Cmac) -> torch.optim.SGD:
             {"params": [parameter for parameter in trained if parameter.dim() != 1]},
             {"params": flat, "weight_decay": 0.0},
         ]
+    if optim.algorithm == "adamw":
+        return adamw(groups, lr=optim.lr, weight_decay=optim.weight_decay)
     return sgd(groups, lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay)
 
 

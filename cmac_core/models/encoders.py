@@ -13,19 +13,19 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def build_video(model: Model) -> R2Plus1D18:
-    """Frames (B, 3, T, H, W) to a map (B, 8 width, T', H', W'), freshly initialised from the global generator."""
+    """Frames (B, 3, T, H, W) to a map (B, channels, T', H', W'), freshly initialised from the global generator."""
     match model.video:
         case "r2plus1d_18":
-            return initialised(R2Plus1D18(model.width, model.group, model.depth))
+            return initialised(R2Plus1D18(model.width, model.group, model.depth, model.stages))
         case _:
             assert_never(model.video)
 
 
 def build_audio(model: Model) -> ResNet9:
-    """Log-mel pictures (B, 1, F, T) to a map (B, 8 width, F', T'), freshly initialised from the global generator."""
+    """Log-mel pictures (B, 1, F, T) to a map (B, channels, F', T'), freshly initialised from the global generator."""
     match model.audio:
         case "resnet9":
-            return initialised(ResNet9(model.width, model.group))
+            return initialised(ResNet9(model.width, model.group, model.stages))
         case _:
             assert_never(model.audio)
 

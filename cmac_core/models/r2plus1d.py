@@ -94,13 +94,13 @@ class R2Plus1D18(nn.Module):
     """torchvision's `r2plus1d_18` without its classifier: same names, same shapes, same outputs.
 
     `width` is the first stage's; at 64 there are 31,300,125 parameters. With a `depth` of 1 each stage keeps its
-    first block alone: half the work, for small trainings on a CPU.
+    first block alone: half the work, for small trainings on a CPU; with fewer `stages` the last ones are left out.
     """
 
-    def __init__(self, width: int, group: int | None, depth: int = 2) -> None:
+    def __init__(self, width: int, group: int | None, depth: int = 2, stages: int = 4) -> None:
         super().__init__()
         stem = max(45 * width // 64, 1)
-        self.channels = 8 * width
+        self.channels = width * 2 ** (stages - 1)
         self.stem = nn.Sequential(
             SpatialConv(3, stem, 7, 2),
             GroupedBatchNorm(stem, group),
@@ -110,14 +110,18 @@ class R2Plus1D18(nn.Module):
             nn.ReLU(inplace=True),
         )
         self.layer1 = video_stage(width, width, 1, group, depth)
-        self.layer2 = video_stage(width, 2 * width, 2, group, depth)
-        self.layer3 = video_stage(2 * width, 4 * width, 2, group, depth)
-        self.layer4 = video_stage(4 * width, 8 * width, 2, group, depth)
+        self.stages = ["layer1"]
+        for number in range(2, stages + 1):
+            inputs = width * 2 ** (number - 2)
+            self.stages.append(f"layer{number}")
+            self.add_module(self.stages[-1], video_stage(inputs, 2 * inputs, 2, group, depth))
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Frames (B, 3, T, H, W) to the map after the last block, (B, 8 width, T', H', W')."""
-        x = self.stem(frames.contiguous(memory_format=torch.channels_last_3d))
-        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        """Frames (B, 3, T, H, W) to the map after the last block, (B, channels, T', H', W')."""
+        x: Tensor = self.stem(frames.contiguous(memory_format=torch.channels_last_3d))
+        for name in self.stages:
+            x = self.get_submodule(name)(x)
+        return x
 
 
 def video_stage(inputs: int, outputs: int, stride: int, group: int | None, depth: int) -> nn.Sequential:

@@ -31,22 +31,26 @@ class AudioBlock(nn.Module):
 class ResNet9(nn.Module):
     """torchvision's `ResNet(BasicBlock, [1, 1, 1, 1])` on one channel, without its classifier.
 
-    `width` is the first stage's; at 64 there are 4,899,520 parameters.
+    `width` is the first stage's; at 64 there are 4,899,520 parameters. With fewer `stages` the last ones are left out.
     """
 
-    def __init__(self, width: int, group: int | None) -> None:
+    def __init__(self, width: int, group: int | None, stages: int = 4) -> None:
         super().__init__()
-        self.channels = 8 * width
+        self.channels = width * 2 ** (stages - 1)
         self.conv1 = nn.Conv2d(1, width, 7, 2, 3, bias=False)
         self.bn1 = GroupedBatchNorm(width, group)
         self.layer1 = nn.Sequential(AudioBlock(width, width, 1, group))
-        self.layer2 = nn.Sequential(AudioBlock(width, 2 * width, 2, group))
-        self.layer3 = nn.Sequential(AudioBlock(2 * width, 4 * width, 2, group))
-        self.layer4 = nn.Sequential(AudioBlock(4 * width, 8 * width, 2, group))
+        self.stages = ["layer1"]
+        for number in range(2, stages + 1):
+            inputs = width * 2 ** (number - 2)
+            self.stages.append(f"layer{number}")
+            self.add_module(self.stages[-1], nn.Sequential(AudioBlock(inputs, 2 * inputs, 2, group)))
 
     def forward(self, spectrogram: Tensor) -> Tensor:
-        """Log-mel pictures (B, 1, F, T) to the map after the last block, (B, 8 width, F', T')."""
+        """Log-mel pictures (B, 1, F, T) to the map after the last block, (B, channels, F', T')."""
         x = spectrogram.contiguous(memory_format=torch.channels_last)
         x = F.relu_(self.bn1(self.conv1(x)))
         x = F.max_pool2d(x, 3, 2, 1)
-        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        for name in self.stages:
+            x = self.get_submodule(name)(x)
+        return x

@@ -17,6 +17,8 @@ from cmac_core.specs.base import Spec
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
+MEMORY = "With workers 0, a set whose decoded clips take no more is decoded once and kept, by each rank."
+
 
 def _channels(value: object) -> str:
     return "<rgb>" if isinstance(value, list | tuple) else "<all>"
@@ -71,6 +73,7 @@ class ClipSampling(Spec):
     retry_chain: PositiveInt = Field(10, description="How many replacements are tried for a broken clip.")
     max_bad_share: Share = Field(0.001, description="The job fails when more clips than this had to be replaced.")
     workers: NonNegativeInt = Field(2, description="Loader processes per rank; they only decode.")
+    memory_gb: NonNegativeFloat = Field(1.0, description=MEMORY)
 
     @property
     def seconds(self) -> float:

@@ -7,16 +7,17 @@ from cmac_core.specs.jobs import Pretrain
 # Said elsewhere, or not the science's.
 _NOT_SETTINGS = ("kind", "name", "dataset", "where", "init", "seed", "preset", "scale", "resources", "queue",
                  "checkpoints")  # fmt: skip
+READING = ("data.workers", "data.memory_gb")  # how clips are read changes nothing in what is learned
 
 
 def differences(pretrain: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Dotted field -> (default, value) of a stored pretraining's spec; it may be older or newer than this code."""
-    usual = flat(Pretrain(dataset="any").model_dump(mode="json"))
+    usual = flat(Pretrain(dataset="any", preset="paper").model_dump(mode="json"))
     told = flat(pretrain)
     return {
         name: (usual.get(name), value)
         for name, value in told.items()
-        if usual.get(name) != value and name.split(".")[0] not in _NOT_SETTINGS and name != "data.workers"
+        if usual.get(name) != value and name.split(".")[0] not in _NOT_SETTINGS and name not in READING
     }
 
 

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from cmac_core.specs.base import Spec
 from cmac_core.specs.placement import Queue, Resources
+from cmac_core.specs.presets import DEFAULT_PRESET
 from cmac_core.specs.references import DatasetName
 
 Recipe = Literal["table-1", "figure-4", "table-2", "table-3", "table-4", "table-5", "table-6", "figure-5", "all"]
@@ -51,7 +52,11 @@ class Experiment(Spec):
     scale: Literal["paper", "small"] = Field(
         "paper", description="paper: 50 train_epochs for ablations, 200 for main results; small: two CPU cores."
     )
-    preset: str = Field("paper", description="The method's variant, as in a pretrain spec.")
+    preset: str = Field(
+        "paper",
+        description="The method's variant, as in a pretrain spec. Default: the paper's; at scale small mutual, whose "
+        "maps point after minutes.",
+    )
     seeds: tuple[Seed, ...] = Field((0,), min_length=1, max_length=100)
     dataset: DatasetName | None = Field(None, description="One dataset for every part, as the generated corpus is.")
     datasets: Datasets = Datasets()
@@ -68,8 +73,12 @@ class Experiment(Spec):
     @model_validator(mode="before")
     @classmethod
     def _small_is_a_scale(cls, body: object) -> object:
-        if isinstance(body, dict) and body.get("preset") == "small":
+        if not isinstance(body, dict):
+            return body
+        if body.get("preset") == "small":
             return {**body, "preset": "paper", "scale": "small"}
+        if body.get("scale") == "small" and "preset" not in body:
+            return {**body, "preset": DEFAULT_PRESET}
         return body
 
     @field_validator("seeds")

@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from cmac_core.specs.base import Spec
-from cmac_core.specs.clips import ColorJitter, Share
+from cmac_core.specs.clips import MEMORY, ColorJitter, Share
 
 
 class FinetuneJitter(ColorJitter):
@@ -29,6 +29,7 @@ class TrainingClips(Spec):
     retry_chain: PositiveInt = Field(10, description="How many replacements are tried for a broken clip.")
     max_bad_share: Share = Field(0.001, description="The job fails when more videos than this had to be replaced.")
     workers: NonNegativeInt = Field(2, description="Loader processes per rank; they only decode.")
+    memory_gb: NonNegativeFloat = Field(1.0, description=MEMORY)
 
 
 class FinetuneOptimization(Spec):

@@ -29,7 +29,7 @@ from cmac_core.specs.method import (
 )
 from cmac_core.specs.packing import SOUND_ALONE, WITHOUT_LISTS, Layout, PackedShard, Shard
 from cmac_core.specs.placement import Queue, Resources
-from cmac_core.specs.presets import expand
+from cmac_core.specs.presets import DEFAULT_PRESET, expand
 from cmac_core.specs.references import CheckpointReference, DatasetName, RandomInit, RelativePath, Slug
 from cmac_core.specs.splits import Split
 
@@ -41,8 +41,10 @@ class Job(Spec):
     """What every kind has. `resources` and `queue` are the service's; the core ignores them."""
 
     name: str = Field("", max_length=200)
-    preset: Literal["paper", "projected", "small"] = Field(
-        "paper", description="The paper's choices, or the variant whose maps localise; small = paper at scale small."
+    preset: Literal["paper", "projected", "mutual", "small"] = Field(
+        DEFAULT_PRESET,
+        description="The paper's choices; the variant whose maps point at what sounds, mutual; or the lead it grew "
+        "from, projected. small = paper at scale small.",
     )
     scale: Literal["paper", "ablation", "small"] = "paper"
     seed: NonNegativeInt = Field(0, le=2**53 - 1)

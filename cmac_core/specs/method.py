@@ -26,12 +26,15 @@ class Saliency(Spec):
 
 
 class Model(Spec):
-    """R(2+1)D-18 and ResNet-9. `width` is the first stage's; the last map has 8 * width channels."""
+    """R(2+1)D-18 and ResNet-9. `width` is the first stage's, and each further one doubles it."""
 
     video: Literal["r2plus1d_18"] = "r2plus1d_18"
     audio: Literal["resnet9"] = "resnet9"
     width: PositiveInt = Field(64, le=1024)
     depth: Literal[1, 2] = Field(2, description="Residual blocks in a stage of the video network; 2 is R(2+1)D-18.")
+    stages: Literal[2, 3, 4] = Field(
+        4, description="Stages of both networks. One less leaves maps of twice as many cells a side, each seeing less."
+    )
     g_kernel: Literal[1, 3] = Field(1, description="Side of g's convolution, cells, in every dimension (A1).")
     g_relu: bool = Field(False, description="A ReLU after g's BN: every cosine is then positive, s at least .5.")
     head: Head = Head()
@@ -50,8 +53,8 @@ class Model(Spec):
 
     @property
     def channels(self) -> int:
-        """Channels of the last map of either encoder: 512 at the paper's width."""
-        return 8 * self.width
+        """Channels of the last map of either encoder: 512 at the paper's size."""
+        return self.width * 2 ** (self.stages - 1)
 
     @model_validator(mode="after")
     def _head_has_statistics(self) -> Self:
@@ -165,10 +168,11 @@ class Loss(Spec):
 
 
 class Optimization(Spec):
-    """SGD with a linear warm-up to a constant learning rate (A16, A17)."""
+    """SGD with a linear warm-up to a constant learning rate (A16, A17); or AdamW, which learns in fewer steps."""
 
+    algorithm: Literal["sgd", "adamw"] = Field("sgd", description="The paper's; or Adam with decoupled weight decay.")
     lr: PositiveFloat = Field(0.01, description="Peak learning rate, before the warm-up's multiplier.")
-    momentum: Share = 0.9
+    momentum: Share = Field(0.9, description="Of SGD; AdamW keeps 0.9 of the gradient and 0.99 of its square.")
     weight_decay: NonNegativeFloat = 1e-5
     wd_exclude_norm: bool = Field(False, description="No weight decay on batch norm and biases (A19).")
     batch: PositiveInt = Field(128, le=1_000_000, description="Clips in a step over all ranks.")

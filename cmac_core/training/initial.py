@@ -17,7 +17,7 @@ from cmac_core.training.run import Run
 
 QUERY = "query."
 PARTS = ("filters", "heads", "saliency")  # what grows on the encoders: g, heads, h
-HINT = "Set model.width and model.depth as the checkpoint has them, or start without init."
+HINT = "Set model.width, model.depth and model.stages as the checkpoint has them, or start without init."
 
 
 def start_from(path: Path, objective: Cmac, run: Run) -> dict[str, Any]:

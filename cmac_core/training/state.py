@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from cmac_core.specs.differences import READING
 from cmac_core.specs.jobs import Finetune, Pretrain
 from cmac_core.training.agreement import gathered
 from cmac_core.training.checkpoint import State, misfits, spec_of
@@ -104,8 +105,7 @@ def check_same(spec: Pretrain | Finetune, state: State, manifest_sha256: str) ->
 def science(body: dict[str, Any]) -> dict[str, Any]:
     """The fields of a spec that make a training what it is, flat, with dotted names."""
     flat = _flat({name: value for name, value in body.items() if name not in FREE})
-    del flat["data.workers"]
-    return flat
+    return {name: value for name, value in flat.items() if name not in READING}
 
 
 def spec_sha256(spec: Pretrain | Finetune) -> str:

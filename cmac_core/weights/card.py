@@ -55,7 +55,10 @@ def imported_card(name: str, notes: Notes, parameters: dict[str, int], versions:
 def networks(notes: Notes, parameters: dict[str, int]) -> dict[str, Any]:
     """The encoders and what they were shown."""
     model = notes.model
-    names = {"video": f"{model.video}, depth {model.depth}", "audio": model.audio}
+    names = {
+        "video": f"{model.video}, depth {model.depth}, {model.stages} stages",
+        "audio": f"{model.audio}, {model.stages} stages",
+    }
     told: dict[str, Any] = {
         f"{modality} encoder": f"{names[modality]}, width {model.width}, {count:,} parameters"
         for modality, count in parameters.items()

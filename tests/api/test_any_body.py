@@ -30,7 +30,7 @@ BODIES = st.fixed_dictionaries(
     {"kind": st.sampled_from(["pack", "import", "pretrain", "retrieval", "probe", "attention"])},
     optional={
         "dataset": st.sampled_from(["moving", "none"]),
-        "preset": st.sampled_from(["small", "paper", "projected"]),
+        "preset": st.sampled_from(["small", "paper", "projected", "mutual"]),
         "source": st.one_of(VALUES, st.just({"generate": "sounding-objects"})),
         "checkpoint": st.one_of(VALUES, st.just({"random_init": True})), "init": VALUES, "layout": VALUES,
         "modality": st.sampled_from(["audio", "video"]),

@@ -1,11 +1,13 @@
 """Windows are right to the frame and to the sample, on the container's clock."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cmac_core.data.manifest import Clip
+from cmac_core.data.memory import Memory, decoded_bytes
 from cmac_core.data.windows import BrokenClip, nearest, read_window, read_windows
 from tests.cmac_core.data.made_media import RATE, number_of, numbered, packed_clip, ramp, write_media
 
@@ -128,3 +130,60 @@ def test_nearest_takes_the_earlier_of_two_equally_near() -> None:
     times = np.array([0.0, 1.0, 3.0])
     assert nearest(times, np.array([-1.0, 0.5, 0.51, 2.0, 2.1, 9.0])) == [0, 0, 1, 1, 2, 2]
     assert nearest(times[:1], np.array([5.0, -5.0])) == [0, 0]
+
+
+def test_windows_of_what_was_read_whole_are_those_of_the_file(made: tuple[Path, Clip]) -> None:
+    path, clip = made
+    starts = [1.7, -0.4, 0.33, 2.55, 0.0, 9.0]
+    kept = Memory(video=True, audio=True).windows(path, clip, starts, 8, 8.0)
+    for window, other in zip(kept, read_windows(path, clip, starts, frames=8, fps=8, sample_rate=RATE), strict=True):
+        np.testing.assert_array_equal(window.frames, other.frames)
+        np.testing.assert_array_equal(window.sound, other.sound)
+    (seen,) = Memory(video=True, audio=False).windows(path, clip, [0.5], 8, 8.0)
+    (heard,) = Memory(video=False, audio=True).windows(path, clip, [0.5], 8, 8.0)
+    assert (seen.sound, heard.frames) == (None, None)
+
+
+def test_a_file_is_decoded_once_and_holds_no_thread(made: tuple[Path, Clip], tmp_path: Path) -> None:
+    path, clip = made
+    copy = tmp_path / "copy.mkv"
+    copy.write_bytes(path.read_bytes())
+    memory = Memory(video=True, audio=True)
+    before = len(list(Path("/proc/self/task").iterdir()))
+    (first,) = memory.windows(copy, clip, [0.5], 8, 8.0)
+    assert len(list(Path("/proc/self/task").iterdir())) == before
+    copy.unlink()
+    (again,) = memory.windows(copy, clip, [0.5], 8, 8.0)
+    np.testing.assert_array_equal(again.frames, first.frames)
+
+
+def test_of_a_file_that_is_damaged_further_on_windows_are_read_that_can_be(
+    made: tuple[Path, Clip], tmp_path: Path
+) -> None:
+    path, clip = made
+    memory = Memory(video=True, audio=True)
+    with pytest.raises(BrokenClip, match="one"):
+        memory.windows(tmp_path / "none.mkv", clip, [0.0], 8, 8.0)
+    (tmp_path / "none.mkv").write_bytes(path.read_bytes())
+    (window,) = memory.windows(tmp_path / "none.mkv", clip, [0.0], 8, 8.0)
+    assert numbers(window.frames)[0] == 0
+
+
+def test_too_many_open_files_are_no_clips_fault(made: tuple[Path, Clip]) -> None:
+    path, clip = made
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, most))
+    try:
+        with pytest.raises(OSError, match="Too many open files") as caught:
+            read_window(path, clip, 0.0, frames=4, fps=FPS, sample_rate=RATE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, most))
+    assert not isinstance(caught.value, BrokenClip)
+
+
+def test_how_much_memory_decoded_clips_take(made: tuple[Path, Clip]) -> None:
+    _, clip = made
+    sizes = {"frames": 10, "width": 4, "height": 2, "samples": 100, "has_audio": True}
+    clip = clip.model_copy(update=sizes)
+    assert decoded_bytes([clip, clip], video=True, audio=True) == 2 * (10 * 4 * 2 * 3 + 2 * 100)
+    assert decoded_bytes([clip], video=False, audio=True) == 200

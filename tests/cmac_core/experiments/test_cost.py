@@ -51,7 +51,7 @@ def test_the_main_run_costs_what_the_method_says() -> None:
 
 def test_one_network_or_no_key_costs_less() -> None:
     def flops(**fields: object) -> float:
-        spec = JOB_SPEC.validate_python({"kind": "pretrain", "dataset": "x", **fields})
+        spec = JOB_SPEC.validate_python({"kind": "pretrain", "dataset": "x", "preset": "paper", **fields})
         return cost(spec, PAPER_VIDEOS, Model()).flops or 0
 
     full = flops()

@@ -52,10 +52,23 @@ def test_equal_rows_of_several_tables_are_cells_of_one_job() -> None:
     found = plan(recipe="all", **SMALL)
     full = next(cell for cell in found.cells if cell.name == "table-1/full/0")
     assert [cell.name for cell in found.cells_of(full.job)] == [
-        "table-1/full/0", "figure-4/1.5/0", "table-2/cos2/0", "table-3/10/0",
+        "table-1/full/0", "figure-4/1.5/0", "table-2/cos2/0", "table-3/00/0",
+        "table-4/full/0", "table-5/full/0", "table-6/full/0", "figure-5/full/0",
     ]  # fmt: skip
     retrieval = next(cell for cell in found.cells if cell.name == "table-1/full/0/retrieval")
-    assert len(found.cells_of(retrieval.job)) == 4
+    assert len(found.cells_of(retrieval.job)) == 6
+
+
+def test_the_full_method_is_the_papers_and_at_a_small_scale_the_one_that_points() -> None:
+    for asked, row, preset in (
+        ({}, "10", "paper"),
+        ({"preset": "paper", **SMALL}, "10", "paper"),
+        (SMALL, "00", "mutual"),
+    ):
+        found = plan(recipe="all", **asked)
+        full = next(cell for cell in found.cells if cell.name == "table-1/full/0")
+        assert f"table-3/{row}/0" in [cell.name for cell in found.cells_of(full.job)]
+        assert {spec.preset for spec in trained(found)} == {preset}
 
 
 def test_evaluations_wait_for_their_own_pretraining() -> None:

@@ -134,3 +134,13 @@ def test_half_the_depth_keeps_names_and_map() -> None:
     whole, half = R2Plus1D18(8, 16), R2Plus1D18(8, 16, depth=1)
     assert set(half.state_dict()) == {name for name in whole.state_dict() if ".1.conv" not in name}
     assert half(torch.zeros(1, 3, 8, 64, 64)).shape == (1, 64, 1, 4, 4)
+
+
+def test_one_stage_less_leaves_the_first_stages_and_finer_maps() -> None:
+    model = Model(width=8, stages=3)
+    assert model.channels == 32
+    video, audio = build_video(model), build_audio(model)
+    assert video.eval()(torch.zeros(1, 3, 8, 64, 64)).shape == (1, 32, 2, 8, 8)
+    assert audio.eval()(torch.zeros(1, 1, 257, 99)).shape == (1, 32, 17, 7)
+    for short, whole in ((video, build_video(Model(width=8))), (audio, build_audio(Model(width=8)))):
+        assert set(whole.state_dict()) - set(short.state_dict()) == {n for n in whole.state_dict() if "layer4" in n}

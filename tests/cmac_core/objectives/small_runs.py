@@ -63,7 +63,7 @@ OPTIONS: dict[str, dict[str, object]] = {
 
 def small(row: dict[str, object], **more: object) -> Pretrain:
     """A row's spec with networks of width 2, BN groups of 2 and batches of 8."""
-    base: dict[str, object] = {"dataset": "toy", "seed": 3}
+    base: dict[str, object] = {"dataset": "toy", "preset": "paper", "seed": 3}
     body = {**base, **row, **more}
     for part, values in {
         "model": {"width": 2, "bn_group": 2},

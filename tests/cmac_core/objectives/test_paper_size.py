@@ -23,7 +23,7 @@ def parameters(module: nn.Module | Any) -> int:
 @pytest.mark.timeout(900)
 def test_a_step_at_the_papers_size_has_the_losses_of_the_formulas() -> None:
     """A clip is 30 x 128 x 128 and a second of sound; the step takes a minute of one core and 7 GiB."""
-    spec = Pretrain(dataset="noise", optim={"batch": BATCH}, model={"bn_group": BATCH})
+    spec = Pretrain(dataset="noise", preset="paper", optim={"batch": BATCH}, model={"bn_group": BATCH})
     objective = build_objective(spec).train()
     assert parameters(objective.query.encoders["video"]) == 31_300_125
     assert parameters(objective.query.encoders["audio"]) == 4_899_520

@@ -21,7 +21,7 @@ MINIMAL = {
 
 
 def test_the_defaults_are_the_papers() -> None:
-    spec = Pretrain(dataset="k400@1")
+    spec = Pretrain(dataset="k400@1", preset="paper")
     assert (spec.optim.lr, spec.optim.momentum, spec.optim.weight_decay) == (0.01, 0.9, 1e-5)
     assert (spec.optim.batch, spec.optim.epochs, spec.optim.warmup_epochs) == (128, 200, 10)
     assert (spec.moco.K, spec.moco.m, spec.contrastive.tau) == (15_000, 0.999, 0.07)
@@ -46,7 +46,7 @@ def test_every_kind_has_an_example_here() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("preset", ["paper", "projected", "small"])
+@pytest.mark.parametrize("preset", ["paper", "projected", "mutual", "small"])
 @pytest.mark.parametrize("scale", ["paper", "ablation", "small"])
 def test_a_stored_spec_reads_back_as_itself(kind: str, preset: str, scale: str) -> None:
     spec = JOB_SPEC.validate_python(MINIMAL[kind] | {"preset": preset, "scale": scale})
@@ -56,7 +56,7 @@ def test_a_stored_spec_reads_back_as_itself(kind: str, preset: str, scale: str) 
 def test_what_the_author_wrote_wins_over_a_dial() -> None:
     spec = JOB_SPEC.validate_python(MINIMAL["pretrain"] | {"scale": "small", "optim": {"batch": 24}})
     assert isinstance(spec, Pretrain)
-    assert (spec.optim.batch, spec.optim.epochs, spec.data.frames) == (24, 10, 8)
+    assert (spec.optim.batch, spec.optim.epochs, spec.data.frames) == (24, 16, 8)
 
 
 def test_a_kind_need_not_be_named_where_its_class_is() -> None:
@@ -131,7 +131,7 @@ def test_a_spec_does_not_change() -> None:
 )
 def test_choices_that_do_not_go_together_are_refused(change: dict[str, object], word: str) -> None:
     with pytest.raises(ValidationError, match=word):
-        JOB_SPEC.validate_python(MINIMAL["pretrain"] | change)
+        JOB_SPEC.validate_python(MINIMAL["pretrain"] | {"preset": "paper"} | change)
 
 
 def test_a_split_goes_one_way() -> None:

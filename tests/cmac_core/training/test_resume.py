@@ -67,6 +67,15 @@ def test_a_resumed_run_is_the_straight_run_to_the_bit(straight: Tiny, job: MakeJ
     equal(after, before)
 
 
+def test_the_variant_that_localises_goes_on_to_the_bit_with_adamw(job: MakeJob) -> None:
+    spec = {"preset": "mutual", "optim": {"algorithm": "adamw", "lr": 0.004}, "moco": {"K": 8}}
+    whole = job("whole", checkpoints=EVERY_STEP, **spec)
+    assert whole.train() == [0], whole.log.read_text()
+    resumed = job("resumed", resume=whole.checkpoints[2], checkpoints=EVERY_STEP, **spec)
+    assert resumed.train() == [0], resumed.log.read_text()
+    equal(state(resumed.checkpoints[-1]), state(whole.checkpoints[-1]))
+
+
 def test_workers_change_nothing(straight: Tiny, job: MakeJob) -> None:
     other = job(data_folder=straight.folder / "set", data={"workers": 1}, checkpoints=EVERY_STEP)
     assert other.train() == [0], other.log.read_text()

@@ -27,6 +27,7 @@ CLIPS = 17  # four steps of four, and one left over
 SPEC: dict[str, Any] = {
     "kind": "pretrain",
     "dataset": "tiny",
+    "preset": "paper",
     "seed": 3,
     "data": {"fps": 8, "frames": 4, "crop": 32, "short_side": [32, 36], "workers": 0, "max_bad_share": 0.2},
     "model": {"width": 4, "bn_group": 2, "head": {"dim": 16}, "saliency": {"hidden": 8}},

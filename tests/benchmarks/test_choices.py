@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.choices import CHOICES, COLUMNS, EVALUATIONS, LEAD, Setting, append, table, written
+from benchmarks.choices import BASE, CHOICES, COLUMNS, EVALUATIONS, Setting, append, table, written
 from cmac_core.specs import JOB_SPEC, Pretrain
 from cmac_core.specs.presets import merged
 
@@ -14,13 +14,13 @@ SETTING = Setting("middle", 8, 1)
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_every_choice_is_a_pretraining_that_differs_from_the_lead(choice: str) -> None:
-    spec, lead = (
-        JOB_SPEC.validate_python({"kind": "pretrain", "dataset": "x", **merged(LEAD, change)})
+def test_every_choice_is_a_pretraining_that_differs_from_the_base(choice: str) -> None:
+    spec, base = (
+        JOB_SPEC.validate_python({"kind": "pretrain", "dataset": "x", **merged(BASE, change)})
         for change in (CHOICES[choice], {})
     )
     assert isinstance(spec, Pretrain)
-    assert (spec == lead) == (choice == "lead")
+    assert (spec == base) == (choice == "mutual")
 
 
 def test_a_column_names_a_job_that_is_run() -> None:
@@ -28,14 +28,14 @@ def test_a_column_names_a_job_that_is_run() -> None:
 
 
 def line(seed: int, **values: float) -> dict[str, Any]:
-    return {"choice": "lead", "seed": seed, "setting": SETTING._asdict(), "train_s": 7, "all_s": 9, "values": values}
+    return {"choice": "mutual", "seed": seed, "setting": SETTING._asdict(), "train_s": 7, "all_s": 9, "values": values}
 
 
 def test_the_table_has_means_spreads_and_distances_from_the_nearest_control() -> None:
     names = {"attention/video/pointing_s": 60.0, "attention/video/pointing_motion": 20.0}
     other = {"attention/video/pointing_s": 80.0, "attention/video/pointing_s_other_sound": 30.0}
     text = table([line(0, **names), line(1, **other)], SETTING)
-    (row,) = [row for row in text.splitlines() if row.startswith("| lead")]
+    (row,) = [row for row in text.splitlines() if row.startswith("| mutual")]
     cells = dict(zip(text.splitlines()[2].split(" | "), row.split(" | "), strict=True))
     assert cells["points video s"] == "70.0 ± 14.1 (+40.0)"
     assert (cells["video R@1"], cells["seeds"]) == ("–", "2")

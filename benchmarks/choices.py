@@ -23,7 +23,8 @@ from cmac_core.events import Result, Saved, read
 from cmac_core.specs.presets import merged
 
 RESULTS = Path(__file__).parent / "results"
-BASE: dict[str, Any] = {"preset": "mutual", "scale": "small"}
+# Batch norm over the whole step, on one rank; the scale itself has groups of 8, so that two ranks can share a step.
+BASE: dict[str, Any] = {"preset": "mutual", "scale": "small", "model": {"bn_group": 16}}
 CHOICES: dict[str, dict[str, Any]] = {
     "mutual": {},
     "target stops": {"pcf": {"target_grad": "stop"}},
@@ -43,6 +44,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "1 scale": {"pcf": {"scales": 1}},
     "3 scales": {"pcf": {"scales": 3}},
     "within-modal negatives": {"contrastive": {"wi_neg": True}},
+    "groups of 8": {"model": {"bn_group": 8}},
     "queue alone": {"moco": {"inbatch_negatives": False}},
 }
 # Title, job, modality, value, and the controls from which the value must keep its distance.

@@ -34,7 +34,7 @@ PRESETS: dict[str, dict[str, Overlay]] = {
 
 SMALL_GEOMETRY: Overlay = {"frames": 8, "fps": 8.0, "crop": 64}
 # Three stages leave 8 x 8 cells of a picture of 64 pixels: as many as the paper has of 128.
-SMALL_MODEL: Overlay = {"width": 8, "depth": 1, "stages": 3, "bn_group": 16}
+SMALL_MODEL: Overlay = {"width": 8, "depth": 1, "stages": 3, "bn_group": 8}
 
 SCALES: dict[str, dict[str, Overlay]] = {
     "paper": {},

@@ -67,7 +67,7 @@ def test_it_becomes_jobs_edges_and_cells(lab: Lab) -> None:
 def test_rows_of_several_tables_that_are_equal_share_their_jobs(lab: Lab) -> None:
     experiment = submit(lab, recipe="all", scale="small", dataset="moving")
     assert count(lab, Job) < count(lab, Cell)
-    shared = {job(lab, experiment, cell).id for cell in ("table-1/full/0", "figure-4/1.5/0", "table-3/10/0")}
+    shared = {job(lab, experiment, cell).id for cell in ("table-1/full/0", "figure-4/1.5/0", "table-3/00/0")}
     assert len(shared) == 1
 
 
@@ -216,16 +216,16 @@ def test_what_does_not_fit_the_dataset_points_into_the_experiment(lab: Lab) -> N
     assert "no column 'split1'" in told["/set"]
     wrong = {**GRID, "then": [{"key": "a", "spec": {"kind": "retrieval", "dataset": "moving", "label": "word"}}]}
     assert "no column 'word'" in refused(lab, SpecProblem, **wrong)["/then/0/spec/label"]
-    told = refused(lab, SpecProblem, **{**GRID, "rows": [{"key": "a", "set": {"optim.batch": 24}}]})
+    told = refused(lab, SpecProblem, **{**GRID, "rows": [{"key": "a", "set": {"optim.batch": 20}}]})
     assert "not a multiple" in told["/rows/0/set/optim.batch"]
     assert "/set/optim.lrr" in refused(lab, InvalidSpec, recipe="table-1", scale="small", set={"optim.lrr": 1})
     assert "/queue/project" in refused(lab, UnknownReference, **GRID, queue={"project": "none"})
 
 
 def test_fewer_clips_than_a_step_takes_are_refused_at_once(lab: Lab) -> None:
-    lab.dataset("few", clips=20, with_audio=20, counts={"train": 16, "test": 4})
+    lab.dataset("few", clips=20, with_audio=20, counts={"train": 12, "test": 8})
     told = refused(lab, InvalidSpec, recipe="table-1", scale="small", dataset="few")
-    assert "a step takes 32 videos, and few@1 has 16" in told["/set"]
+    assert "a step takes 16 videos, and few@1 has 12" in told["/set"]
 
 
 def test_a_limit_is_told_before_anything_is_stored(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

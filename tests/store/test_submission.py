@@ -47,8 +47,8 @@ def test_with_gpus_the_default_is_one_and_bf16(lab: Lab) -> None:
 
 def test_without_gpus_a_pretraining_takes_all_slots_that_divide_its_batch(lab: Lab) -> None:
     lab.node("wide", slots=5)
-    assert lab.submit().cpu_slots == 2  # 32 clips in groups of 16
-    assert lab.submit(model={"bn_group": 8}).cpu_slots == 4
+    assert lab.submit().cpu_slots == 2  # 16 clips in groups of 8
+    assert lab.submit(model={"bn_group": 4}).cpu_slots == 4
     assert lab.submit("probe").cpu_slots == 1
     assert lab.submit("finetune").cpu_slots == 1  # of an experiment's many, each has a slot
 
@@ -56,17 +56,17 @@ def test_without_gpus_a_pretraining_takes_all_slots_that_divide_its_batch(lab: L
 def test_a_batch_that_does_not_divide_is_refused_with_legal_numbers(lab: Lab) -> None:
     lab.node("big", slots=8)
     told = refused(lab, InvalidSpec, resources={"cpu_slots": 4})
-    assert "legal: optim.batch 64, or model.bn_group 8, or 2 devices" in told["/optim/batch"]
+    assert "legal: optim.batch 32, or model.bn_group 4, or 2 devices" in told["/optim/batch"]
     told = refused(lab, InvalidSpec, "finetune", resources={"cpu_slots": 2})
     assert "legal: optim.batch 32, or bn_group 8, or 1 device" in told["/optim/batch"]
 
 
 def test_fewer_clips_than_a_step_takes_are_refused(lab: Lab) -> None:
-    lab.dataset("few", clips=40, with_audio=31)
+    lab.dataset("few", clips=40, with_audio=15)
     told = refused(lab, InvalidSpec, dataset="few")
-    assert "a step takes 32 videos, and few@1 has 31 that may be shown" in told["/optim/batch"]
+    assert "a step takes 16 videos, and few@1 has 15 that may be shown" in told["/optim/batch"]
     assert lab.submit(dataset="few", objective="single_v").state is JobState.queued
-    lab.submit(dataset="few", contrastive={"wi_pos": True})  # 16 videos, two clips of each
+    lab.submit(dataset="few", contrastive={"wi_pos": True})  # 8 videos, two clips of each
 
 
 def test_unknown_things_are_named_all_at_once(lab: Lab) -> None:

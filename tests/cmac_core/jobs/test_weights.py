@@ -175,4 +175,4 @@ def test_the_checkpoint_is_told_and_described(tmp_path: Path) -> None:
     text = (run.folder / card.path).read_text()
     assert text.startswith("# GDT \\| K400\n")
     assert "- layout: gdt" in text
-    assert "video encoder: r2plus1d_18, depth 2, width 4" in text
+    assert "video encoder: r2plus1d_18, depth 2, 4 stages, width 4" in text

@@ -216,7 +216,7 @@ def _protocol(task: Task, trainer: Trainer) -> dict[str, Any]:
         "metric": "accuracy",
         "average": "softmax over the clips and crops of a video",
         "selection": "the last train_epoch",
-        "classifier": "linear, orthogonal at the start, on the mean of layer4",
+        "classifier": "linear, orthogonal at the start, on the mean of the last stage",
         **spec.geometry.model_dump(),
         "train_clips": spec.train_clips,
         "n_clips": spec.n_clips,

@@ -153,7 +153,7 @@ def _protocol(task: Task, probed: Probes) -> dict[str, Any]:
         "classifier": "multinomial logistic regression, L-BFGS, standardized on training clips",
         "average": "softmax over the clips of a video",
         "window_accuracy": "each clip by itself (METHOD 7.4); its interval counts files, not clips",
-        "feature": "layer4",
+        "feature": "last stage",
         "modality": spec.modality,
         "pools": list(spec.pool),
         "n_clips": spec.n_clips,

@@ -122,7 +122,7 @@ def _draw(run: Run, spec: Retrieval, values: Sequence[Value], ks: Sequence[int])
 def _protocol(spec: Retrieval, dataset: PackedDataset, folds: Sequence[Fold]) -> dict[str, Any]:
     return {
         "metric": "cosine",
-        "feature": "layer4",
+        "feature": "last stage",
         "pools": list(spec.pool),
         "n_clips": spec.n_clips,
         **spec.geometry.model_dump(),

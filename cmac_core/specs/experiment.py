@@ -54,8 +54,8 @@ class Experiment(Spec):
     )
     preset: str = Field(
         "paper",
-        description="The method's variant, as in a pretrain spec. Default: the paper's; at scale small mutual, whose "
-        "maps point after minutes.",
+        description="The method's variant, as in a pretrain spec. Default: mutual, as of a pretraining; of a recipe at "
+        "the paper's scale the paper's.",
     )
     seeds: tuple[Seed, ...] = Field((0,), min_length=1, max_length=100)
     dataset: DatasetName | None = Field(None, description="One dataset for every part, as the generated corpus is.")
@@ -72,14 +72,13 @@ class Experiment(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _small_is_a_scale(cls, body: object) -> object:
+    def _preset_of_what_is_run(cls, body: object) -> object:
         if not isinstance(body, dict):
             return body
         if body.get("preset") == "small":
             return {**body, "preset": "paper", "scale": "small"}
-        if body.get("scale") == "small" and "preset" not in body:
-            return {**body, "preset": DEFAULT_PRESET}
-        return body
+        papers_own = body.get("recipe") is not None and body.get("scale") != "small"
+        return body if "preset" in body or papers_own else {**body, "preset": DEFAULT_PRESET}
 
     @field_validator("seeds")
     @classmethod

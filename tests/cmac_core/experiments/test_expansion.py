@@ -167,6 +167,13 @@ def test_rows_of_ones_own_may_be_untrained_or_no_pretraining_at_all() -> None:
     assert (len(own.jobs), own.tables[0].columns[0].measure.name) == (2, "accuracy")
 
 
+def test_a_grid_trains_what_its_base_alone_would() -> None:
+    base = {"kind": "pretrain", "dataset": "x", "scale": "small"}
+    (alone,) = trained(plan(base=base, rows=[{"key": "a"}]))
+    assert (alone.preset, alone.pcf) == ("mutual", Pretrain(dataset="x", scale="small").pcf)
+    assert [spec.preset for spec in trained(plan(base={**base, "preset": "paper"}, rows=[{"key": "a"}]))] == ["paper"]
+
+
 @pytest.mark.parametrize("fields", [{"recipe": "table-2", **SMALL}, {**GRID, "grid": {"moco.K": [64, 128]}}])
 def test_a_spec_with_every_field_written_out_is_the_same_experiment(fields: dict[str, Any]) -> None:
     spec = Experiment.model_validate({**fields, "resources": {"cpu_slots": 2}})

@@ -76,14 +76,14 @@ AGREEMENT = (
 )
 
 
-def small(spec: Experiment, *, recall: tuple[int, ...] = (1,)) -> Evaluations:
-    """What stands for the paper's evaluations on one small corpus with a column `split`."""
+def small(spec: Experiment, *, recall: tuple[int, ...] = (1,), pictures: int = 2) -> Evaluations:
+    """What stands for the paper's evaluations on one small corpus with a column `split`; `pictures` clips are drawn."""
     retrieval = _draft(spec, "ucf101", {"kind": "retrieval", "pool": ["gap"], "k": [1, 5, 10]})
     sound, sight = (
         _draft(spec, part, {"kind": "probe", "modality": modality})
         for part, modality in (("esc50", "audio"), ("ucf101", "video"))
     )
-    maps = _draft(spec, "pretrain", {"kind": "attention"})
+    maps = _draft(spec, "pretrain", {"kind": "attention", "limit": pictures})
     drafts = {"retrieval": retrieval, "audio_probe": sound, "video_probe": sight, "attention": maps}
     columns = [Column(f"r{k}", f"R@{k}", "retrieval", Measure(f"r@{k}", "video", "gap")) for k in recall]
     columns += [

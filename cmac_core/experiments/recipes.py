@@ -63,7 +63,7 @@ def _small(spec: Experiment, source: PaperTable) -> Evaluations:
         case "table-6":
             return evaluations.only(evaluations.small(spec), "audio_probe")
         case "figure-5":
-            found = evaluations.only(evaluations.small(spec), "attention")
+            found = evaluations.only(evaluations.small(spec, pictures=12), "attention")
             return found._replace(columns=(*found.columns, *evaluations.AGREEMENT))
         case _:
             return evaluations.small(spec)

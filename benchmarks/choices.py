@@ -1,8 +1,8 @@
 """One choice at a time around the variant that localises: train, evaluate and tabulate, without the service.
 
 `python -m benchmarks.choices --seeds 0 1 2` goes on where it was stopped: each run is a line of a file, and a line
-that is there is not run again. Every run has the same clips, passes and seed of the corpus, on one thread. The table
-goes into docs/RESULTS.md.
+that is there is not run again. Every run has the same clips, passes and seed of the corpus, in fp32, on one thread or
+on the GPU, which `--processes` share. The table goes into docs/RESULTS.md.
 """
 
 import argparse
@@ -10,21 +10,23 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import torch
+
 from benchmarks.document import write_part
+from cmac_core.__main__ import main as run_job
 from cmac_core.events import Result, Saved, read
 from cmac_core.specs.presets import merged
 
 RESULTS = Path(__file__).parent / "results"
-# Batch norm over the whole step, on one rank; the scale itself has groups of 8, so that two ranks can share a step.
-BASE: dict[str, Any] = {"preset": "mutual", "scale": "small", "model": {"bn_group": 16}}
+BASE: dict[str, Any] = {"preset": "mutual", "scale": "small", "precision": "fp32"}
 CHOICES: dict[str, dict[str, Any]] = {
     "mutual": {},
     "target stops": {"pcf": {"target_grad": "stop"}},
@@ -44,8 +46,13 @@ CHOICES: dict[str, dict[str, Any]] = {
     "1 scale": {"pcf": {"scales": 1}},
     "3 scales": {"pcf": {"scales": 3}},
     "within-modal negatives": {"contrastive": {"wi_neg": True}},
-    "groups of 8": {"model": {"bn_group": 8}},
+    "lambda 3": {"loss": {"lambda_ac": 3}},
+    "tau .2": {"contrastive": {"tau": 0.2}},
     "queue alone": {"moco": {"inbatch_negatives": False}},
+    "groups of 8": {"model": {"bn_group": 8}},
+    "groups of 8, lambda 0": {"model": {"bn_group": 8}, "loss": {"lambda_ac": 0, "ramp": None}},
+    "constant rate": {"optim": {"schedule": "constant"}},
+    "lr .006": {"optim": {"lr": 0.006}},
 }
 # Title, job, modality, value, and the controls from which the value must keep its distance.
 COLUMNS: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
@@ -91,15 +98,19 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of choices.jsonl")
     parser.add_argument("--out", type=Path, default=Path("docs/RESULTS.md"), help="document that the table goes into")
     parser.add_argument("--work", type=Path, default=Path(".cmac/choices"), help="folder of the corpus and of runs")
+    parser.add_argument("--processes", type=int, default=1, help="runs side by side")
     options = parser.parse_args()
     setting = Setting(options.grade, options.clips, options.epochs)
     options.results.mkdir(parents=True, exist_ok=True)
     lines = options.results / "choices.jsonl"
     done = {(line["choice"], line["seed"]) for line in written(lines, setting)}
-    for seed in options.seeds:
-        for choice in options.only:
-            if (choice, seed) not in done:
-                append(lines, measured(choice, seed, setting, options.work))
+    missing = [(choice, seed) for seed in options.seeds for choice in options.only if (choice, seed) not in done]
+    os.environ["OMP_NUM_THREADS"] = "1"  # before a child loads torch
+    with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
+        dataset = pool.submit(corpus, setting, options.work, options.processes).result()
+        runs = [pool.submit(measured, *run, setting, dataset, options.work) for run in missing]
+        for run in as_completed(runs):
+            append(lines, run.result())
             write_part(options.out, f"choices, {setting.grade}", table(written(lines, setting), setting))
     print(table(written(lines, setting), setting))
 
@@ -118,9 +129,8 @@ def append(lines: Path, line: dict[str, Any]) -> None:
         file.write(("\n" if cut else "") + json.dumps(line) + "\n")
 
 
-def measured(choice: str, seed: int, setting: Setting, folder: Path) -> dict[str, Any]:
+def measured(choice: str, seed: int, setting: Setting, dataset: Path, folder: Path) -> dict[str, Any]:
     """Train with a choice and evaluate it: one line. The work is removed when it is done."""
-    dataset = corpus(setting, folder)
     work = folder / "work" / f"{choice.replace(' ', '-')}-{seed}"
     shutil.rmtree(work, ignore_errors=True)
     body = merged(BASE, CHOICES[choice])
@@ -129,13 +139,14 @@ def measured(choice: str, seed: int, setting: Setting, folder: Path) -> dict[str
     events = executed(work / "pretrain", merged(body, own), seed, {"dataset": dataset})
     seconds = time.monotonic() - began
     saved = [event for event in events if isinstance(event, Saved)][-1]
-    inputs = {"dataset": dataset, "checkpoint": work / "pretrain" / "run" / saved.path}
+    checkpoint = work / "pretrain" / "run" / saved.path
+    inputs = {"dataset": dataset, "checkpoint": checkpoint, "cache": folder / "features"}
     values: dict[str, float] = {}
     for name, evaluation in EVALUATIONS.items():
-        body = {**evaluation, "scale": "small", "checkpoint": {"id": str(UUID(int=seed))}}
+        body = {**evaluation, "scale": "small", "precision": "fp32", "checkpoint": {"id": str(UUID(int=seed))}}
         values |= numbers(name, executed(work / name, body, seed, inputs))
     shutil.rmtree(work)
-    spent = {"train_s": round(seconds), "all_s": round(time.monotonic() - began)}
+    spent = {"train_s": round(seconds), "all_s": round(time.monotonic() - began), "device": device()}
     return {"choice": choice, "seed": seed, "setting": setting._asdict(), **spent, "values": values}
 
 
@@ -149,28 +160,32 @@ def numbers(job: str, events: Sequence[Any]) -> dict[str, float]:
     return {name: value.value for name, value in found.items()} | untrained
 
 
-def corpus(setting: Setting, folder: Path) -> Path:
+def corpus(setting: Setting, folder: Path, workers: int) -> Path:
     """The packed corpus of the setting, made once."""
     place = folder / f"corpus-{setting.grade}-{setting.clips}"
     if not (place / "done").exists():
         source = {"generate": "sounding-objects", "grade": setting.grade, "clips": setting.clips}
-        executed(place, {"kind": "pack", "source": source, "workers": 1}, 0, {"output": place / "dataset"})
+        executed(place, {"kind": "pack", "source": source, "workers": workers}, 0, {"output": place / "dataset"})
         (place / "done").touch()
     return place / "dataset"
 
 
 def executed(folder: Path, body: dict[str, Any], seed: int, inputs: dict[str, Path]) -> Sequence[Any]:
-    """Run one job on one thread, in a process of its own: its events. Raises RuntimeError with its last words."""
+    """Run one job in this process: its events. Raises RuntimeError with its last words."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "spec.json").write_text(json.dumps({"dataset": "corpus", "seed": seed, **body}))
     named = {name: {"path": str(path.resolve())} for name, path in inputs.items()}
     (folder / "inputs.json").write_text(json.dumps(named))
-    command = [sys.executable, "-m", "cmac_core", str(folder / "spec.json"), "--run-dir", str(folder / "run")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {ended.returncode}:\n{ended.stderr[-2000:]}")
-    return read(folder / "run")[0]
+    code = run_job([str(folder / "spec.json"), "--run-dir", str(folder / "run")])
+    events: Sequence[Any] = read(folder / "run")[0]
+    if code:
+        raise RuntimeError(f"the job in {folder} ended with {code}: {events[-1]}")
+    return events
+
+
+def device() -> str:
+    """What this process trains on."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
 def table(lines: Sequence[dict[str, Any]], setting: Setting) -> str:

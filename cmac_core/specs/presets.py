@@ -34,7 +34,7 @@ PRESETS: dict[str, dict[str, Overlay]] = {
 
 SMALL_GEOMETRY: Overlay = {"frames": 8, "fps": 8.0, "crop": 64}
 # Three stages leave 8 x 8 cells of a picture of 64 pixels: as many as the paper has of 128.
-SMALL_MODEL: Overlay = {"width": 8, "depth": 1, "stages": 3, "bn_group": 8}
+SMALL_MODEL: Overlay = {"width": 8, "depth": 1, "stages": 3, "bn_group": 16}
 
 SCALES: dict[str, dict[str, Overlay]] = {
     "paper": {},
@@ -60,7 +60,14 @@ SCALES: dict[str, dict[str, Overlay]] = {
             "audio": {"specaug": {"W": 0, "n_freq": 0, "n_time": 0}},
             "model": SMALL_MODEL,
             "moco": {"K": 64, "m": 0.99},
-            "optim": {"algorithm": "adamw", "batch": 16, "epochs": 16, "lr": 0.004, "warmup_epochs": 0.5},
+            "optim": {
+                "algorithm": "adamw",
+                "batch": 16,
+                "epochs": 16,
+                "lr": 0.004,
+                "warmup_epochs": 0.5,
+                "schedule": "cosine",
+            },
         },
         "retrieval": {"geometry": SMALL_GEOMETRY, "n_clips": 3},
         "probe": {"geometry": SMALL_GEOMETRY, "n_clips": 3, "seconds": 1.0},

@@ -119,7 +119,7 @@ def test_a_dry_run_lists_everything_and_stores_nothing(lab: Any) -> None:
     assert told["job_count"] == len(told["jobs"])
     full = next(job for job in told["jobs"] if job["cell"] == "table-1/full/0")
     assert (full["clips"], full["steps_per_epoch"], full["steps"]) == (80, 5, 80)
-    assert full["resources"] == {"gpus": None, "cpu_slots": 2}
+    assert full["resources"] == {"gpus": None, "cpu_slots": 1}
     assert told["estimate"]["gpu_hours"]["expected"] > 0
     assert (count(lab), lab.http.get("/experiments?limit=200").text.count(told["spec"]["recipe"])) == (before, 0)
 

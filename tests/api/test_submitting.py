@@ -18,6 +18,7 @@ PRETRAIN: dict[str, Any] = {
     "kind": "pretrain",
     "dataset": "moving",
     "preset": "small",
+    "model": {"bn_group": 8},
     "resources": {"cpu_slots": 2},
 }
 

@@ -24,7 +24,7 @@ from store.tables import Dataset, Device, DeviceLease, Job, Node, User
 SPECS: dict[str, dict[str, Any]] = {
     "pack": {"dataset": "made", "source": {"generate": "sounding-objects", "clips": 8}},
     "import": {"source": {"root": "media", "path": "weights.pt"}},
-    "pretrain": {"dataset": "moving", "preset": "small"},
+    "pretrain": {"dataset": "moving", "preset": "small", "model": {"bn_group": 8}},  # so that two ranks can share it
     "retrieval": {"dataset": "moving", "preset": "small", "checkpoint": {"random_init": True}},
     "probe": {"dataset": "moving", "preset": "small", "checkpoint": {"random_init": True}, "modality": "audio"},
     "attention": {"dataset": "moving", "preset": "small", "checkpoint": {"random_init": True}},

@@ -11,7 +11,7 @@ import os
 import shutil
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -105,13 +105,10 @@ def main() -> None:
     lines = options.results / "choices.jsonl"
     done = {(line["choice"], line["seed"]) for line in written(lines, setting)}
     missing = [(choice, seed) for seed in options.seeds for choice in options.only if (choice, seed) not in done]
-    os.environ["OMP_NUM_THREADS"] = "1"  # before a child loads torch
-    with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
-        dataset = pool.submit(corpus, setting, options.work, options.processes).result()
-        runs = [pool.submit(measured, *run, setting, dataset, options.work) for run in missing]
-        for run in as_completed(runs):
-            append(lines, run.result())
-            write_part(options.out, f"choices, {setting.grade}", table(written(lines, setting), setting))
+    for line in measured(missing, setting, options.work, options.processes) if missing else ():
+        append(lines, line)
+        write_part(options.out, f"choices, {setting.grade}", table(written(lines, setting), setting))
+    write_part(options.out, f"choices, {setting.grade}", table(written(lines, setting), setting))
     print(table(written(lines, setting), setting))
 
 
@@ -129,7 +126,18 @@ def append(lines: Path, line: dict[str, Any]) -> None:
         file.write(("\n" if cut else "") + json.dumps(line) + "\n")
 
 
-def measured(choice: str, seed: int, setting: Setting, dataset: Path, folder: Path) -> dict[str, Any]:
+def measured(
+    runs: Sequence[tuple[str, int]], setting: Setting, folder: Path, processes: int
+) -> Iterator[dict[str, Any]]:
+    """The line of every choice with its seed, as they end; `processes` at a time."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # before a child loads torch
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        dataset = pool.submit(corpus, setting, folder, processes).result()
+        for run in as_completed([pool.submit(measure, *run, setting, dataset, folder) for run in runs]):
+            yield run.result()
+
+
+def measure(choice: str, seed: int, setting: Setting, dataset: Path, folder: Path) -> dict[str, Any]:
     """Train with a choice and evaluate it: one line. The work is removed when it is done."""
     work = folder / "work" / f"{choice.replace(' ', '-')}-{seed}"
     shutil.rmtree(work, ignore_errors=True)
@@ -146,8 +154,8 @@ def measured(choice: str, seed: int, setting: Setting, dataset: Path, folder: Pa
         body = {**evaluation, "scale": "small", "precision": "fp32", "checkpoint": {"id": str(UUID(int=seed))}}
         values |= numbers(name, executed(work / name, body, seed, inputs))
     shutil.rmtree(work)
-    spent = {"train_s": round(seconds), "all_s": round(time.monotonic() - began), "device": device()}
-    return {"choice": choice, "seed": seed, "setting": setting._asdict(), **spent, "values": values}
+    took = {"train_s": round(seconds), "all_s": round(time.monotonic() - began), "device": device()}
+    return {"choice": choice, "seed": seed, "setting": setting._asdict(), **took, "values": values}
 
 
 def numbers(job: str, events: Sequence[Any]) -> dict[str, float]:
@@ -185,7 +193,7 @@ def executed(folder: Path, body: dict[str, Any], seed: int, inputs: dict[str, Pa
 
 def device() -> str:
     """What this process trains on."""
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
 
 
 def table(lines: Sequence[dict[str, Any]], setting: Setting) -> str:
@@ -197,9 +205,15 @@ def table(lines: Sequence[dict[str, Any]], setting: Setting) -> str:
         own = [line for line in lines if line["choice"] == choice]
         if own:
             cells = [cell([line["values"] for line in own], *column[1:]) for column in COLUMNS]
-            spent = f"{statistics.mean(line['train_s'] for line in own):.0f}"
-            rows.append(f"| {' | '.join([choice, str(len(own)), *cells, spent])} |")
+            rows.append(f"| {' | '.join([choice, str(len(own)), *cells, spent(own)])} |")
     return "\n".join(rows) + "\n"
+
+
+def spent(lines: Sequence[dict[str, Any]]) -> str:
+    """Seconds of training on each kind of device, on average."""
+    kinds = sorted({line["device"] for line in lines})
+    seconds = {kind: [line["train_s"] for line in lines if line["device"] == kind] for kind in kinds}
+    return ", ".join(f"{statistics.mean(own):.0f} {kind}" for kind, own in seconds.items())
 
 
 def cell(values: Sequence[dict[str, float]], job: str, modality: str, name: str, controls: Sequence[str]) -> str:

@@ -28,7 +28,8 @@ def test_a_column_names_a_job_that_is_run() -> None:
 
 
 def line(seed: int, **values: float) -> dict[str, Any]:
-    return {"choice": "mutual", "seed": seed, "setting": SETTING._asdict(), "train_s": 7, "all_s": 9, "values": values}
+    spent = {"train_s": 7 + seed, "all_s": 19, "device": "CPU"}
+    return {"choice": "mutual", "seed": seed, "setting": SETTING._asdict(), **spent, "values": values}
 
 
 def test_the_table_has_means_spreads_and_distances_from_the_nearest_control() -> None:
@@ -39,6 +40,7 @@ def test_the_table_has_means_spreads_and_distances_from_the_nearest_control() ->
     cells = dict(zip(text.splitlines()[2].split(" | "), row.split(" | "), strict=True))
     assert cells["points video s"] == "70.0 ± 14.1 (+40.0)"
     assert (cells["video R@1"], cells["seeds"]) == ("–", "2")
+    assert row.endswith(" | 8 CPU |")
 
 
 def test_lines_of_another_setting_and_half_written_ones_do_not_count(tmp_path: Path) -> None:

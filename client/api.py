@@ -178,6 +178,10 @@ class Client:
         """Waiting jobs in their order, each with the reason."""
         return self._json(self.connection.get("/queue").json())
 
+    def usage(self) -> Iterator[dict[str, Any]]:
+        """Who has used how much of late, in the order in which they come next."""
+        return pages.items(self.connection, "/queue/usage")
+
     def me(self) -> dict[str, Any]:
         """Whose key this is and what it may do."""
         return self._json(self.connection.get("/me").json())

@@ -59,6 +59,15 @@ def jobs_table(rows: Iterable[Row]) -> RenderableType:
     return made if made.row_count else "no jobs"
 
 
+def usage_table(rows: Iterable[Row]) -> RenderableType:
+    """One line a person in a project: what was used of late, what is held, what waits."""
+    made = table("project", "user", *((name, "right") for name in ("GPU-hours", "GPUs", "CPU slots", "queued")))
+    for row in rows:
+        numbers = (f"{row['gpu_hours']:.1f}", *(str(row[key]) for key in ("gpus", "cpu_slots", "queued")))
+        made.add_row(escape(str(row["project"])), escape(str(row["owner"])), *numbers)
+    return made
+
+
 def standing(row: Row) -> str:
     """Where a job is in a few words: progress while it runs, why it waits, why it ended."""
     state = str(row["state"])

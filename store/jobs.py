@@ -2,19 +2,20 @@
 
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from cmac_core.specs import JOB_SPEC, JobSpec
-from store import audit, code, job_events, moves, notices, submission
+from store import audit, code, job_events, line, moves, notices, submission
 from store.ending import Ending, end
 from store.ends import Reason
 from store.errors import AlreadyExists, Forbidden, IllegalMove, NotFound
 from store.keys import Principal, Role
 from store.listing import FILTERS, SORTS, Page, page
 from store.moves import lock, move
+from store.policy import Pending
 from store.states import (
     ACTIVE,
     FINAL,
@@ -22,6 +23,7 @@ from store.states import (
     WAITING,
     AttemptState,
     Desired,
+    DeviceKind,
     EdgeKind,
     JobState,
     PartState,
@@ -70,12 +72,15 @@ def enter(session: Session, resolved: Resolved, principal: Principal) -> Job:
 def estimate(session: Session, spec: JobSpec, principal: Principal) -> dict[str, Any]:
     """The dry run (API 2.4): the same checks, nothing stored. Raises what `submit` raises."""
     resolved = submission.resolve(session, spec, principal)
-    ahead = session.scalar(select(func.count()).where(Job.state == JobState.queued, Job.priority <= resolved.rank))
+    project, kind = resolved.spec.queue.project, DeviceKind.gpu if resolved.gpus else DeviceKind.cpu
+    devices = resolved.gpus or resolved.cpu_slots
+    # Younger than all that wait.
+    asked = Pending(uuid4(), kind, devices, tier=resolved.rank, project=project, owner=principal.user, waited_s=-1.0)
     return {
         "spec": resolved.spec.model_dump(mode="json"),
         "spec_sha256": resolved.sha256,
         "feasible_nodes": resolved.feasible_nodes,
-        "position": (ahead or 0) + 1,
+        "position": line.order(session, asked).index(asked.id) + 1,
         "expected_start": None,
         "estimate": submission.cost(session, resolved),
         "warnings": [{"pointer": pointer, "message": message} for pointer, message in resolved.warnings],
@@ -137,16 +142,14 @@ def position(session: Session, job: Job) -> int | None:
     """1 is next; None when it is not queued."""
     if job.state is not JobState.queued:
         return None
-    same = and_(Job.priority == job.priority, Job.submitted_at == job.submitted_at, Job.id <= job.id)
-    earlier = and_(Job.priority == job.priority, Job.submitted_at < job.submitted_at)
-    before = or_(Job.priority < job.priority, earlier, same)
-    return session.scalar(select(func.count()).select_from(Job).where(Job.state == JobState.queued, before))
+    return next((place for place, one in enumerate(line.order(session), start=1) if one == job.id), None)
 
 
 def queue(session: Session, limit: int = 200) -> list[Job]:
     """Queued jobs in the scheduler's order."""
-    waiting = select(Job).where(Job.state == JobState.queued)
-    return list(session.scalars(waiting.order_by(Job.priority, Job.submitted_at, Job.id).limit(limit)))
+    ids = line.order(session)[:limit]
+    found = {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(ids)))}
+    return [found[job] for job in ids]
 
 
 def edges(session: Session, job_id: UUID) -> dict[str, list[dict[str, str]]]:

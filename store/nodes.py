@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from store import moves, notices
 from store.errors import NotFound
+from store.policy import WEIGHTS
 from store.settings import settings
 from store.states import (
     LIVE_PARTS,
@@ -35,7 +36,7 @@ class FoundDevice:
     uuid: str | None = None  # of a GPU
     model: str | None = None
     memory_mb: int | None = None
-    weight: float = 1.0
+    weight: float | None = None  # of its seconds in shares; default: its kind's
     foreign: dict[str, Any] | None = None  # {"pids": [...], "memory_mb": ...} held by processes of others
     ghost: bool = False  # memory is in use and nobody is there
 
@@ -100,7 +101,8 @@ def _update(session: Session, node_id: UUID, there: dict[Any, Device], found: Fo
         session.add(device)
     was_offered = device.state is DeviceState.ok and device.foreign is None and not new
     device.uuid, device.model, device.memory_mb = found.uuid, found.model, found.memory_mb
-    device.weight, device.foreign = found.weight, found.foreign
+    device.weight = WEIGHTS[found.kind] if found.weight is None else found.weight
+    device.foreign = found.foreign
     if found.ghost and device.state is DeviceState.ok:
         device.state = DeviceState.ghost  # stays so until somebody has looked
     elif device.state is DeviceState.missing:

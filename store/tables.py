@@ -224,6 +224,14 @@ class Job(Table):
             postgresql_where=text("state not in ('succeeded', 'failed', 'cancelled')"),
         ),
         Index("ix_jobs_queued", "priority", "submitted_at", "id", postgresql_where=text("state = 'queued'")),
+        # How long the last jobs like one took.
+        Index(
+            "ix_jobs_took",
+            "kind",
+            text("coalesce(spec ->> 'scale', '')"),
+            "ended_at",
+            postgresql_where=text("state = 'succeeded'"),
+        ),
         Index(
             "ix_jobs_unfinished",
             "state",

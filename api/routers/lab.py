@@ -1,9 +1,10 @@
 """The machines, the queue, and who may use them."""
 
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
+from pydantic import Field
 
 from api.authentication import PrincipalDep, ViewerDep
 from api.bodies import NewKey, parse_body
@@ -15,9 +16,10 @@ from api.trail import TrailDep
 from api.views.base import ListView, View
 from api.views.data import KeyView, NewKeyView
 from api.views.jobs import JobRow
-from store import jobs, keys, nodes
+from store import jobs, keys, line, nodes
 from store.errors import Forbidden, NotFound
 from store.keys import Principal, Role
+from store.policy import HOUR
 from store.tables import ApiKey
 
 router = APIRouter(tags=["lab"])
@@ -27,6 +29,22 @@ class QueueRow(JobRow):
     """A waiting job and its place."""
 
     position: int
+
+
+class ShareView(View):
+    """What somebody has used of late, has now, and waits for."""
+
+    project: str
+    owner: str
+    gpu_hours: float = Field(description="Of the last weeks, worth half after seven days; a CPU slot's hour is 0.02.")
+    gpus: int = Field(description="Held now.")
+    cpu_slots: int
+    queued: int
+
+    @classmethod
+    def of(cls, share: line.Share) -> Self:
+        """The view of a share."""
+        return cls(gpu_hours=round(share.used_s / HOUR, 3), **share._asdict())
 
 
 class MeView(View):
@@ -73,6 +91,20 @@ def list_queue(
     page = cut(request, response, rows, lambda row: str(row[1].id), limit=limit, cursor=cursor)
     items = [QueueRow(position=place, **JobRow.of(job).model_dump()) for place, job in page.items]
     return ListView(items=items, next_cursor=page.next_cursor)
+
+
+@router.get("/queue/usage")
+def list_usage(
+    request: Request,
+    response: Response,
+    principal: ViewerDep,
+    session: SessionDep,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> ListView[ShareView]:
+    """Who has used how much of late: within a tier, whoever stands higher goes first."""
+    rows = [ShareView.of(share) for share in line.shares(session) if principal.sees(share.project)]
+    return cut(request, response, rows, lambda row: f"{row.project}/{row.owner}", limit=limit, cursor=cursor)
 
 
 @router.get("/me")

@@ -27,9 +27,17 @@ def nodes(json: JsonFlag = False, quiet: QuietFlag = False, url: UrlOption = Non
     answer(rows, lambda: made if rows else "no machine has a worker yet", as_json=json, ids=ids)
 
 
-def queue(json: JsonFlag = False, url: UrlOption = None) -> None:
+def queue(
+    usage: Annotated[bool, typer.Option("--usage", help="Who has used how much of late instead.")] = False,
+    json: JsonFlag = False,
+    url: UrlOption = None,
+) -> None:
     """Show what waits, in the order in which it will start, and why it waits."""
     with Client(url) as lab:
+        if usage:
+            shares = list(lab.usage())
+            answer(shares, lambda: tables.usage_table(shares) if shares else "nobody has used anything", as_json=json)
+            return
         body = lab.queue()
     rows = body.get("items") or body.get("jobs") or []
     answer(body, lambda: tables.jobs_table(rows) if rows else "nothing waits", as_json=json)

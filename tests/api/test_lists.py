@@ -96,6 +96,15 @@ def test_the_queue_is_in_the_order_in_which_jobs_are_placed(lab: Any) -> None:
     assert lab.http.get(f"/jobs/{late}").json()["position"] == places[late]
 
 
+def test_usage_lists_who_holds_and_who_waits(lab: Any) -> None:
+    lab.submit()
+    rows = lab.http.get("/queue/usage?limit=200").json()["items"]
+    (mine,) = [row for row in rows if (row["project"], row["owner"]) == ("default", "admin")]
+    assert mine["queued"] >= 1
+    assert mine["gpu_hours"] >= 0
+    assert {"gpus", "cpu_slots"} <= set(mine)
+
+
 def test_machines_show_their_devices(lab: Any) -> None:
     (node,) = lab.http.get("/nodes").json()["items"]
     assert node["name"] == "here"

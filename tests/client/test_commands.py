@@ -183,6 +183,8 @@ def test_shards_and_their_merge_are_submitted_in_one_go(cmac: Cmac, tmp_path: Pa
 def test_the_lab_shows_its_machines_queue_and_checkpoints(cmac: Cmac) -> None:
     assert "64 cpu" in cmac("nodes").out
     assert cmac("queue").code == 0
+    shown = cmac("queue", "--usage")
+    assert (shown.code, "GPU-hours" in shown.out, "admin" in shown.out) == (0, True, True)
     assert cmac("checkpoint", "list").code == 0
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from cmac_core.events import Metrics
-from store import attempts, jobs, record, scheduler
+from store import attempts, jobs, line, record, scheduler
 from store.attempts import Lease
 from store.ends import Reason
 from store.errors import AlreadyAdopted, AlreadyRecorded, Fenced, IllegalMove
@@ -55,7 +55,7 @@ class World:
 
     def schedule(self) -> None:
         """What run_pass does within its leader's transaction."""
-        found = scheduler.plan(scheduler._pending(self.session)[0], scheduler._free(self.session))
+        found = scheduler.look(self.session, line.queued(self.session))
         for placement in found.placements:
             if scheduler._place(self.session, placement):
                 attempt = attempts.newest(self.session, placement.job)

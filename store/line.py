@@ -1,0 +1,175 @@
+"""The line of queued jobs as the database knows it: who waits, how much each has used, how long each may run."""
+
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Float, String, case, cast, func, select, text
+from sqlalchemy.orm import Session
+
+from store.policy import DAY, Line, Pending, Running, Usage
+from store.states import DeviceKind, JobState
+from store.tables import JSON, Attempt, Device, DeviceLease, Job
+
+MOST_PLANNED = 10_000  # queued jobs that one pass looks at
+HALF_LIFE_S = 7 * DAY
+REMEMBERED_S = 8 * HALF_LIFE_S
+MARGIN = 1.5  # over the 95th percentile of what jobs like it took
+RECENT = 100  # of each kind and scale
+LEAST_LEFT_S = 60.0  # of a job that has run longer than expected
+
+# Closed form of the integral of 2^(-age / half-life) over each lease (QUEUE 4): no counter that could drift.
+_USAGE = text(
+    """
+    SELECT project, owner, sum(weight::float8 * :h / ln(2::float8) * (
+             power(2::float8, -greatest(extract(epoch FROM now() - coalesce(released_at, now()))::float8, 0) / :h)
+           - power(2::float8, -extract(epoch FROM now() - leased_at)::float8 / :h)))
+      FROM gpu_leases
+     WHERE released_at IS NULL OR released_at > now() - make_interval(secs => :remembered)
+  GROUP BY project, owner
+    """
+)
+
+# The last of each kind and scale: one look into an index for each, however long the history is.
+_TOOK = text(
+    """
+    SELECT wanted.kind, wanted.scale, percentile_cont(0.95) WITHIN GROUP (ORDER BY took.s)
+      FROM unnest(CAST(:kinds AS text[]), CAST(:scales AS text[])) AS wanted (kind, scale),
+           LATERAL (SELECT extract(epoch FROM ended_at - started_at)::float8 AS s
+                      FROM jobs
+                     WHERE state = 'succeeded' AND jobs.kind = wanted.kind
+                       AND coalesce(spec ->> 'scale', '') = wanted.scale AND started_at IS NOT NULL
+                  ORDER BY ended_at DESC LIMIT :recent) AS took
+  GROUP BY wanted.kind, wanted.scale
+    """
+)
+
+_SCALE = func.coalesce(Job.spec["scale"].astext, "")
+
+
+class Share(NamedTuple):
+    """What somebody has used of late, has now, and waits for."""
+
+    project: str
+    owner: str
+    used_s: float  # device-seconds times weight, decayed
+    gpus: int
+    cpu_slots: int
+    queued: int
+
+
+class Queued(NamedTuple):
+    """Everything about the line that a pass needs."""
+
+    pending: list[Pending]
+    told: dict[UUID, JSON | None]  # what each is told to wait for
+    usage: Usage
+
+
+def queued(session: Session) -> Queued:
+    """Queued jobs, oldest first, and what their owners have used."""
+    kind = case((Job.gpus > 0, Job.gpus), else_=Job.cpu_slots)
+    columns = (
+        Job.id,
+        Job.gpus,
+        kind,
+        func.extract("epoch", Job.not_before - func.now()),
+        Job.not_before,
+        Job.infra_restarts + Job.user_restarts,
+        Job.priority,
+        Job.project,
+        Job.owner,
+        cast(func.extract("epoch", func.now() - Job.submitted_at), Float),
+        Job.kind,
+        cast(_SCALE, String),
+        Job.waiting,
+    )
+    order = (Job.priority, Job.submitted_at, Job.id)
+    rows = session.execute(
+        select(*columns).where(Job.state == JobState.queued).order_by(*order).limit(MOST_PLANNED)
+    ).all()
+    took = expected(session, {(row[10], row[11]) for row in rows})
+    pending: list[Pending] = []
+    for job, gpus, devices, wait, until, restarts, tier, project, owner, waited, kind_, scale, _ in rows:
+        when = f"restart {restarts}; next try at {until:%H:%M:%S} UTC" if wait else ""
+        pending.append(
+            Pending(
+                job,
+                DeviceKind.gpu if gpus else DeviceKind.cpu,
+                devices,
+                wait_s=max(0.0, float(wait or 0)),
+                wait_text=when,
+                tier=tier,
+                project=project,
+                owner=owner,
+                waited_s=waited,
+                runtime_s=took.get((kind_, scale), DAY),
+                guessed=(kind_, scale) not in took,
+            )
+        )
+    return Queued(pending, {row[0]: row[12] for row in rows}, used(session))
+
+
+def order(session: Session, *more: Pending) -> list[UUID]:
+    """Queued jobs, and `more` that could be, in the order in which the next pass looks at them."""
+    line = queued(session)
+    return [job.id for job in Line([*line.pending, *more], line.usage)]
+
+
+def used(session: Session) -> Usage:
+    """Device-seconds times weight by (project, owner), each worth half after a week."""
+    rows = session.execute(_USAGE, {"h": HALF_LIFE_S, "remembered": REMEMBERED_S})
+    return {(project, owner): float(seconds) for project, owner, seconds in rows}
+
+
+def shares(session: Session) -> list[Share]:
+    """Everybody who has used, has or waits for a device, in the order in which projects and people come next."""
+    seconds = used(session)
+    who = (DeviceLease.project, DeviceLease.owner)
+    gpus, slots = (func.count().filter(Device.kind == kind) for kind in (DeviceKind.gpu, DeviceKind.cpu))
+    live = (
+        select(*who, gpus, slots).join(Device, Device.id == DeviceLease.gpu_id).where(DeviceLease.released_at.is_(None))
+    )
+    held = {(row[0], row[1]): (row[2], row[3]) for row in session.execute(live.group_by(*who))}
+    asked = select(Job.project, Job.owner, func.count()).where(Job.state == JobState.queued)
+    waits = {(row[0], row[1]): row[2] for row in session.execute(asked.group_by(Job.project, Job.owner))}
+    projects: dict[str, float] = {}
+    for (project, _), mine in seconds.items():
+        projects[project] = projects.get(project, 0.0) + mine
+    found = sorted({*seconds, *held, *waits}, key=lambda key: (projects.get(key[0], 0.0), seconds.get(key, 0.0), key))
+    return [Share(*key, seconds.get(key, 0.0), *held.get(key, (0, 0)), waits.get(key, 0)) for key in found]
+
+
+def expected(session: Session, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], float]:
+    """For how long a job of each (kind, scale) may run, seconds: half as long again as nearly all of the last did."""
+    if not wanted:
+        return {}
+    kinds, scales = zip(*sorted(wanted), strict=True)
+    rows = session.execute(_TOOK, {"kinds": list(kinds), "scales": list(scales), "recent": RECENT})
+    return {(kind, scale): MARGIN * float(seconds) for kind, scale, seconds in rows}
+
+
+def running(session: Session) -> list[Running]:
+    """Jobs that hold devices, node by node, and when these are expected back."""
+    held = func.count(DeviceLease.id)
+    elapsed = cast(func.extract("epoch", func.now() - Attempt.created_at), Float)
+    query = (
+        select(Job.id, Device.node_id, Device.kind, held, elapsed, Attempt.progress, Job.kind, cast(_SCALE, String))
+        .join(Attempt, Attempt.job_id == Job.id)
+        .join(DeviceLease, DeviceLease.attempt_id == Attempt.id)
+        .join(Device, Device.id == DeviceLease.gpu_id)
+        .where(DeviceLease.released_at.is_(None))
+        .group_by(Job.id, Device.node_id, Device.kind, Attempt.id)
+    )
+    rows = session.execute(query).all()
+    took = expected(session, {(row[6], row[7]) for row in rows})
+    return [
+        Running(job, node, kind, devices, *_left(seconds, progress, took.get((kind_, scale))))
+        for job, node, kind, devices, seconds, progress, kind_, scale in rows
+    ]
+
+
+def _left(elapsed_s: float, progress: JSON | None, expected_s: float | None) -> tuple[float, bool]:
+    """Seconds that a job still needs, and whether they are a guess. A training tells them; else history does."""
+    if progress and progress.get("phase") == "train" and progress.get("eta_s") is not None:
+        return MARGIN * float(progress["eta_s"]) + LEAST_LEFT_S, False
+    return max((expected_s or DAY) - elapsed_s, LEAST_LEFT_S), expected_s is None

@@ -1,0 +1,228 @@
+"""The policy is fair within its rules: tiers, shares, age; reservations that nobody delays; and reasons in words."""
+
+import itertools
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from store.policy import DAY, HOUR, Free, Line, Pending, Plan, Running, plan
+from store.states import DeviceKind, Priority
+
+CPU, GPU = DeviceKind.cpu, DeviceKind.gpu
+IDS = st.uuids()
+
+
+def offers(name: str, kind: DeviceKind, free: int, total: int | None = None, foreign: int = 0) -> Free:
+    devices = tuple(uuid.uuid5(uuid.NAMESPACE_URL, f"{name}/{kind}/{i}") for i in range(free))
+    return Free(uuid.uuid5(uuid.NAMESPACE_URL, name), name, kind, devices, free if total is None else total, foreign)
+
+
+AGES = itertools.count(1_000_000, -1)
+
+
+def job(devices: int, kind: DeviceKind = GPU, **more: object) -> Pending:
+    """Each is a moment younger than the one before."""
+    return Pending(uuid.uuid4(), kind, devices, **{"waited_s": next(AGES) / 1e4, **more})  # type: ignore[arg-type]
+
+
+NODES = st.lists(
+    st.tuples(st.sampled_from([CPU, GPU]), st.integers(0, 8), st.integers(0, 4)), min_size=0, max_size=5
+).map(lambda drawn: [offers(f"n{i}", kind, free, free + held) for i, (kind, free, held) in enumerate(drawn)])
+JOBS = st.lists(
+    st.tuples(st.integers(1, 8), st.sampled_from([CPU, GPU]), st.sampled_from([0.0, 0.0, 5.0])), max_size=12
+).map(lambda drawn: [job(devices, kind, wait_s=wait) for devices, kind, wait in drawn])
+
+
+@given(JOBS, NODES)
+def test_a_plan_gives_each_device_once_and_every_job_a_place_or_a_reason(
+    pending: list[Pending], nodes: list[Free]
+) -> None:
+    made = plan(pending, nodes)
+    given_out = [device for placement in made.placements for device in placement.devices]
+    assert len(set(given_out)) == len(given_out)
+    wanted = {one.id: one for one in pending}
+    for placement in made.placements:
+        (node,) = [n for n in nodes if n.node == placement.node and n.kind is wanted[placement.job].kind]
+        assert set(placement.devices) <= set(node.free)
+        assert len(placement.devices) == wanted[placement.job].devices
+    assert {p.job for p in made.placements} | set(made.waiting) == set(wanted)
+    assert not {p.job for p in made.placements} & set(made.waiting)
+
+
+@given(JOBS, NODES)
+def test_nobody_who_could_run_is_overtaken_by_one_who_may_run_as_long(
+    pending: list[Pending], nodes: list[Free]
+) -> None:
+    """Jobs of a day each: a later one starts before an earlier one only where it takes nothing from it."""
+    made = plan(pending, nodes)
+    placed = {placement.job for placement in made.placements}
+    for kind in (CPU, GPU):
+        able = [
+            one for one in pending
+            if one.kind is kind and not one.wait_s and any(n.kind is kind and n.total >= one.devices for n in nodes)
+        ]  # fmt: skip
+        first = next((place for place, one in enumerate(able) if one.id not in placed), len(able))
+        assert all(one.id in placed for one in able[:first])
+
+
+def test_the_node_with_the_fewest_left_over_is_taken() -> None:
+    nodes = [offers("big", GPU, 8), offers("small", GPU, 3)]
+    assert plan([job(2)], nodes).placements[0].node == nodes[1].node
+
+
+NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
+
+
+def holds(node: Free, devices: int, left_s: float, name: str = "running") -> Running:
+    return Running(uuid.uuid5(uuid.NAMESPACE_URL, name), node.node, node.kind, devices, left_s)
+
+
+def test_a_gang_does_not_start_in_part_and_says_what_is_free_and_until_when() -> None:
+    wide = job(8)
+    nodes = [offers("gpu-01", GPU, 3, 8), offers("gpu-02", GPU, 5, 8)]
+    running = [holds(nodes[0], 5, 2 * HOUR, "short"), holds(nodes[1], 3, 3 * HOUR, "long")]
+    made = plan([wide], nodes, running, now=NOON)
+    assert made.placements == []
+    first = running[0].job
+    assert made.waiting[wide.id] == (
+        "resources",
+        f"needs 8 GPUs on one node; most free: 5 on gpu-02. Expected 14:00 UTC, when job {first} should end",
+        NOON.replace(hour=14),
+    )
+
+
+def test_a_short_one_is_filled_in_where_it_delays_nobody() -> None:
+    """EASY: before the reserved start, on devices that the reserved job leaves, or on another node."""
+    node = offers("a", GPU, 2, 4)
+    running = [holds(node, 2, HOUR)]
+    wide, long_, short = job(4), job(1, runtime_s=1.1 * HOUR), job(1, runtime_s=0.9 * HOUR)
+    made = plan([wide, long_, short], [node], running)
+    assert [placement.job for placement in made.placements] == [short.id]
+    assert made.waiting[long_.id].code == "reserved"
+    assert made.waiting[long_.id].text.startswith(f"2 GPUs on a free but kept for job {wide.id}")
+    three, one, two = job(3), job(1), job(1)
+    assert [p.job for p in plan([three, one, two], [node], running).placements] == [one.id]  # 4 - 3 is 1
+    other = offers("b", GPU, 1, 1)
+    (there,) = plan([three, two], [offers("a", GPU, 0, 4), other], [holds(node, 4, HOUR)]).placements
+    assert there.node == other.node
+
+
+WORK = st.lists(
+    st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(0, 3), st.sampled_from("ab")), min_size=1, max_size=14
+).map(
+    lambda drawn: [
+        job(devices, runtime_s=float(hours), tier=tier, owner=owner, waited_s=float(100 - i))
+        for i, (devices, hours, tier, owner) in enumerate(drawn)
+    ]
+)
+
+
+def played(pending: Sequence[Pending], sizes: Sequence[int]) -> dict[uuid.UUID, float]:
+    """When each job starts, where every pass is this policy's and every job runs for as long as it may."""
+    starts: dict[uuid.UUID, float] = {}
+    waiting, held, now = list(pending), list[tuple[float, Pending, uuid.UUID]](), 0.0
+    names = {offers(str(i), GPU, size).node: (str(i), size) for i, size in enumerate(sizes)}
+    while waiting:
+        held = [one for one in held if one[0] > now]
+        busy = {node: sum(one.devices for _, one, at in held if at == node) for node in names}
+        nodes = [offers(name, GPU, size - busy[node], size) for node, (name, size) in names.items()]
+        running = [Running(one.id, at, GPU, one.devices, end - now) for end, one, at in held]
+        made = plan(waiting, nodes, running)
+        by_id = {one.id: one for one in waiting}
+        for placement in made.placements:
+            starts[placement.job] = now
+            one = by_id[placement.job]
+            held.append((now + one.runtime_s, one, placement.node))
+        waiting = [one for one in waiting if one.id not in starts]
+        stuck = waiting and all(why.code == "infeasible" for why in made.waiting.values())
+        if stuck:
+            break
+        now = min((end for end, *_ in held), default=now)
+    return starts
+
+
+@given(WORK, st.lists(st.integers(2, 4), min_size=1, max_size=3))
+def test_what_is_filled_in_never_delays_the_reserved_job(pending: list[Pending], sizes: list[int]) -> None:
+    """The first that does not fit starts when it was told, if nobody earlier in line comes."""
+    nodes = [offers(str(i), GPU, size) for i, size in enumerate(sizes)]
+    made = plan(pending, nodes, now=NOON)
+    told = [job for job, why in made.waiting.items() if why.start]
+    starts = played(pending, sizes)
+    for first in told:
+        start = made.waiting[first].start
+        assert start is not None
+        assert starts[first] <= (start - NOON).total_seconds()
+
+
+@given(WORK, st.lists(st.integers(4, 4), min_size=1, max_size=3))
+def test_everybody_who_fits_runs_in_the_end(pending: list[Pending], sizes: list[int]) -> None:
+    assert set(played(pending, sizes)) == {one.id for one in pending}
+
+
+def test_tiers_go_first_then_those_who_used_less_then_the_older() -> None:
+    usage = {("p", "ana"): 5 * HOUR, ("p", "ben"): HOUR, ("q", "eva"): 5.5 * HOUR}
+    ana, ben = job(1, project="p", owner="ana", waited_s=90.0), job(1, project="p", owner="ben", waited_s=10.0)
+    eva, new = job(1, project="q", owner="eva", waited_s=99.0), job(1, project="r", owner="new", waited_s=1.0)
+    low = job(1, tier=Priority.low.rank, project="r", owner="new", waited_s=500.0)
+    older = job(1, project="p", owner="ben", waited_s=50.0)
+    order = [one.id for one in Line([low, ana, ben, eva, new, older], usage)]
+    assert order == [one.id for one in (new, eva, older, ben, ana, low)]
+
+
+def test_equal_ones_take_turns_within_a_pass() -> None:
+    pending = [job(1, owner=owner, waited_s=100.0 - i) for i, owner in enumerate("aaabbb")]
+    made = plan(pending, [offers("n", GPU, 4, 4)])
+    owners = {one.id: one.owner for one in pending}
+    assert [owners[placement.job] for placement in made.placements] == ["a", "b", "a", "b"]
+
+
+def test_whoever_is_overtaken_for_having_used_more_is_told() -> None:
+    mine, theirs = job(1, owner="me", waited_s=90.0), job(1, owner="eva", waited_s=5.0)
+    node = offers("n", GPU, 0, 1)
+    made = plan([mine, theirs], [node], [holds(node, 1, HOUR)], {("", "me"): 412 * HOUR, ("", "eva"): 80 * HOUR})
+    assert made.waiting[mine.id] == (
+        "fair_share", f"1 job ahead; next is {theirs.id}; you used 412 GPU-hours of late, eva 80", None
+    )  # fmt: skip
+
+
+def test_a_day_of_waiting_goes_before_any_share_and_a_week_lifts_the_lowest_tier() -> None:
+    usage = {("", "greedy"): 1000 * HOUR}
+    starved, fresh = job(1, owner="greedy", waited_s=DAY + 1), job(1, owner="new", waited_s=DAY - 1)
+    low = job(1, tier=Priority.low.rank, owner="new", waited_s=7 * DAY + 1)
+    high = job(1, tier=Priority.high.rank, owner="greedy")
+    assert [one.id for one in Line([low, fresh, starved, high], usage)] == [high.id, low.id, starved.id, fresh.id]
+
+
+def told(made: Plan, one: Pending) -> tuple[str, str]:
+    return made.waiting[one.id].code, made.waiting[one.id].text
+
+
+def test_the_kinds_do_not_wait_for_each_other() -> None:
+    made = plan([job(8), job(1, CPU)], [offers("a", GPU, 0, 8), offers("a", CPU, 1)])
+    assert len(made.placements) == 1
+
+
+def test_who_backs_off_or_cannot_run_here_keeps_nobody_waiting() -> None:
+    back, never, ready = job(1, wait_s=3.0, wait_text="restart 1"), job(16), job(1)
+    made = plan([back, never, ready], [offers("a", GPU, 1, 8)])
+    assert [p.job for p in made.placements] == [ready.id]
+    assert told(made, back) == ("backoff", "restart 1")
+    assert made.waiting[never.id].code == "infeasible"
+
+
+def test_devices_that_others_hold_are_named() -> None:
+    wide = job(2)
+    made = plan([wide], [offers("gpu-03", GPU, 1, 2, foreign=1)])
+    assert made.waiting[wide.id].code == "foreign_process"
+    assert "gpu-03" in made.waiting[wide.id].text
+
+
+def test_long_queues_have_rounded_texts() -> None:
+    pending = [job(1, waited_s=100.0 - i) for i in range(60)]
+    node = offers("a", GPU, 0, 1)
+    made = plan(pending, [node], [holds(node, 1, HOUR)])
+    assert told(made, pending[20]) == ("priority", f"20 jobs ahead; next is {pending[0].id}")
+    assert told(made, pending[-1]) == ("priority", f"more than 50 jobs ahead; next is {pending[0].id}")

@@ -1,10 +1,12 @@
 """Who runs next and where: the whole policy, over plain values (QUEUE 4). No database and no clock of its own.
 
-Tiers first; within one, who has used less of late; then age. All devices of a job at once, on one node. The first
-job of a kind that does not fit gets a reservation, and later ones may only start where they cannot delay it (EASY).
+Tiers first; within one, who has used less of late (the less so the longer a job waits); then age. All devices of a job
+at once, on one node. The first job of a kind that does not fit gets a reservation, and later ones may only start where
+they cannot delay it (EASY).
 """
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,8 +18,8 @@ from store.states import DeviceKind, Priority
 
 HOUR = 3600.0
 DAY = 24 * HOUR
-STARVED_S = DAY  # a job that has waited this long goes before its tier, whatever its owner has used
-PROMOTED_S = 7 * DAY  # and one of the lowest tier is then ordered as a normal one
+HALVED_S = DAY  # each time a job has waited this long, what its owner has used counts half: nobody starves
+PROMOTED_S = 7 * DAY  # a job of the lowest tier that has waited this long is ordered as a normal one
 CHARGED_S = HOUR  # of a job placed in this pass, at most: its owner's next one falls back at once
 WEIGHTS = {DeviceKind.gpu: 1.0, DeviceKind.cpu: 0.02}  # of a device-second in shares
 NORMAL, LOW = Priority.normal.rank, Priority.low.rank
@@ -97,8 +99,7 @@ class Line:
     def __iter__(self) -> Iterator[Pending]:
         for tier in sorted(self._tiers):
             jobs = sorted(self._tiers[tier], key=lambda job: (-job.waited_s, job.id))
-            yield from (job for job in jobs if job.waited_s > STARVED_S)
-            yield from self._shared([job for job in jobs if job.waited_s <= STARVED_S])
+            yield from self._shared(jobs)
 
     def charge(self, job: Pending) -> None:
         """Count what a job placed now will use, so that its owner's next one is looked at later."""
@@ -114,7 +115,9 @@ class Line:
     def _shared(self, jobs: Sequence[Pending]) -> Iterator[Pending]:
         """The least used project's least used owner's oldest, each time; equal ones by age."""
         queues: dict[tuple[str, str], deque[Pending]] = {}
+        self._oldest: dict[str, float] = {}
         for job in jobs:
+            self._oldest.setdefault(job.project, job.waited_s)
             queues.setdefault((job.project, job.owner), deque()).append(job)
         heap = self._heap(queues)
         while heap:
@@ -133,7 +136,13 @@ class Line:
         return heap
 
     def _entry(self, job: Pending) -> tuple[float, float, float, UUID, tuple[str, str]]:
-        return self._projects.get(job.project, 0.0), self.used(job), -job.waited_s, job.id, (job.project, job.owner)
+        of_project = self._projects.get(job.project, 0.0) * _counts(self._oldest[job.project])
+        of_owner = self.used(job) * _counts(job.waited_s)
+        return of_project, of_owner, -job.waited_s, job.id, (job.project, job.owner)
+
+
+def _counts(waited_s: float) -> float:
+    return math.pow(0.5, waited_s / HALVED_S)
 
 
 def _tier(job: Pending) -> int:

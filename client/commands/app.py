@@ -2,7 +2,7 @@
 
 import typer
 
-from client.commands import checkpoints, datasets, experiments, jobs, lab, output, results, service
+from client.commands import checkpoints, datasets, experiments, jobs, lab, output, results, service, simulation
 
 app = typer.Typer(
     name="cmac",
@@ -32,6 +32,7 @@ app.command()(results.results)
 app.command()(results.attention)
 app.command()(lab.nodes)
 app.command()(lab.queue)
+app.command()(simulation.simulate)
 app.add_typer(datasets.dataset, name="dataset")
 app.add_typer(datasets.root, name="root")
 app.add_typer(checkpoints.checkpoint, name="checkpoint")

@@ -188,12 +188,14 @@ def test_whoever_is_overtaken_for_having_used_more_is_told() -> None:
     )  # fmt: skip
 
 
-def test_a_day_of_waiting_goes_before_any_share_and_a_week_lifts_the_lowest_tier() -> None:
-    usage = {("", "greedy"): 1000 * HOUR}
-    starved, fresh = job(1, owner="greedy", waited_s=DAY + 1), job(1, owner="new", waited_s=DAY - 1)
+def test_each_day_of_waiting_halves_what_was_used_and_a_week_lifts_the_lowest_tier() -> None:
+    usage = {("", "greedy"): 1000 * HOUR, ("", "new"): 10 * HOUR}
+    starved, fresh = job(1, owner="greedy", waited_s=6.7 * DAY), job(1, owner="new", waited_s=0.0)
+    assert [one.id for one in Line([fresh, starved], usage)] == [starved.id, fresh.id]
+    starved = starved._replace(waited_s=6.6 * DAY)
     low = job(1, tier=Priority.low.rank, owner="new", waited_s=7 * DAY + 1)
     high = job(1, tier=Priority.high.rank, owner="greedy")
-    assert [one.id for one in Line([low, fresh, starved, high], usage)] == [high.id, low.id, starved.id, fresh.id]
+    assert [one.id for one in Line([low, fresh, starved, high], usage)] == [high.id, low.id, fresh.id, starved.id]
 
 
 def told(made: Plan, one: Pending) -> tuple[str, str]:

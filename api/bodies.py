@@ -2,16 +2,18 @@
 
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from cmac_core.specs import JOB_SPEC, KINDS, JobSpec
 from cmac_core.specs.experiment import Experiment
+from cmac_core.specs.placement import Labels, Priority
 from cmac_core.specs.problems import EXPANDED, FieldProblem, field_problems, wrong_kind
 from cmac_core.specs.references import Slug
 from store.errors import InvalidSpec
 from store.keys import Role
 
 B = TypeVar("B", bound="Body")
+LABELS: TypeAdapter[dict[str, str]] = TypeAdapter(Labels)
 
 
 def parse_spec(body: Any) -> JobSpec | Experiment:
@@ -80,6 +82,30 @@ class Retry(Body):
     """How to try again."""
 
     fresh: bool = Field(False, description="From the start, not from the last checkpoint.")
+
+
+class Change(Body):
+    """What may be changed of a job that is there; only what is given is (RFC 7396)."""
+
+    name: str = Field("", max_length=200)
+    labels: dict[str, str | None] = Field({}, description="Added to those that it has; null takes one away.")
+    priority: Priority = "normal"
+    max_restarts: int = Field(0, ge=0, le=100)
+
+    def wanted(self, labels: dict[str, str]) -> dict[str, Any]:
+        """The fields that were given, `labels` merged into those of the job. Raises InvalidSpec."""
+        given = self.model_dump(exclude_unset=True)
+        if "labels" in given:
+            merged = {key: value for key, value in {**labels, **self.labels}.items() if value is not None}
+            try:
+                given["labels"] = LABELS.validate_python(merged)
+            except ValidationError as error:
+                message = str(error.errors(include_url=False)[0]["msg"])
+                raise InvalidSpec([FieldProblem("/labels", message, self.labels)]) from error
+        if not given:
+            known = ", ".join(type(self).model_fields)
+            raise InvalidSpec([FieldProblem("", "changes nothing", {}, f"give one or more of {known}")])
+        return given
 
 
 class RetryCells(Retry):

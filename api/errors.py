@@ -7,6 +7,8 @@ Problem
 ├── NotAcceptable          not_acceptable
 ├── RangeNotSatisfiable    range_not_satisfiable
 ├── Gone                   gone
+├── PreconditionFailed     precondition_failed
+├── PreconditionRequired   precondition_required
 ├── RateLimited            rate_limited
 └── TooManyStreams         too_many_streams
 """
@@ -48,6 +50,18 @@ class Gone(Problem):
     """It was removed by retention."""
 
     code = "gone"
+
+
+class PreconditionFailed(Problem):
+    """The row has changed since it was read. Members: etag, of the row now."""
+
+    code = "precondition_failed"
+
+
+class PreconditionRequired(Problem):
+    """A change needs If-Match, so that nobody overwrites what they have not seen."""
+
+    code = "precondition_required"
 
 
 class RateLimited(Problem):

@@ -23,7 +23,7 @@ Params = Mapping[str, Any] | None
 
 
 class Connection:
-    """A service's address and a key. Retries GET, DELETE and POST on a lost connection, 429 and 503.
+    """A service's address and a key. Retries every method on a lost connection, 429 and 503.
 
     A POST that creates carries an Idempotency-Key which stays the same over its retries, so that a lost
     answer never makes a second job.
@@ -62,6 +62,11 @@ class Connection:
             return self._send("POST", path, params=params, headers=headers, **patience)
         headers["Content-Type"] = "application/json"
         return self._send("POST", path, params=params, headers=headers, content=json.dumps(body).encode(), **patience)
+
+    def patch(self, path: str, fields: Mapping[str, Any], *, if_match: str) -> httpx2.Response:
+        """PATCH of the given fields, if the row is still as its ETag says. Said again, it changes nothing more."""
+        headers = {"Content-Type": "application/merge-patch+json", "If-Match": if_match}
+        return self._send("PATCH", path, headers=headers, content=json.dumps(fields).encode())
 
     def delete(self, path: str) -> httpx2.Response:
         """DELETE, which may be repeated."""

@@ -123,7 +123,32 @@ class Job:
 
     def cancel(self, *, force: bool = False) -> Self:
         """Ask it to save and stop; `force` skips the save. Raises IllegalMove when it is final."""
-        answer = self._connection.post(f"{self.home}/{self.id}/cancel", params={"force": force or None})
+        return self._ask("cancel", force=force or None)
+
+    def pause(self) -> Self:
+        """Ask one that runs to save and give its devices back. Raises IllegalMove."""
+        return self._ask("pause")
+
+    def resume(self) -> Self:
+        """Let one that is paused go on when its turn comes. Raises IllegalMove."""
+        return self._ask("resume")
+
+    def hold(self) -> Self:
+        """Keep one that waits from starting. Raises IllegalMove."""
+        return self._ask("hold")
+
+    def release(self) -> Self:
+        """Let one that is held wait for its turn. Raises IllegalMove."""
+        return self._ask("release")
+
+    def change(self, **fields: Any) -> Self:
+        """Change name, labels, priority or max_restarts. Raises IllegalMove, PreconditionFailed."""
+        answer = self._connection.patch(f"{self.home}/{self.id}", fields, if_match=self._etag or "*")
+        self.row, self._etag = answer.json(), answer.headers.get("ETag")
+        return self
+
+    def _ask(self, verb: str, **params: Any) -> Self:
+        answer = self._connection.post(f"{self.home}/{self.id}/{verb}", params=params)
         self.row, self._etag = answer.json(), answer.headers.get("ETag")
         return self
 

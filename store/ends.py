@@ -171,4 +171,6 @@ def decide(reason: Reason, facts: Facts) -> Decision:
     elif end.budget is Budget.launch:
         rejected = facts.rejections + 1
         wait = backoff_s(facts.rejections)
+    if facts.stop_for is StopFor.pause and to is JobState.queued:
+        to, wait = JobState.paused, 0.0  # whatever went wrong on the way, nobody wants it to run now
     return Decision(to, why, detail, wait, user, infra, silent, rejected)

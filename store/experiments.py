@@ -10,7 +10,7 @@ from cmac_core.experiments.drafts import BadExperiment
 from cmac_core.experiments.expansion import Plan, expand
 from cmac_core.experiments.outline import outline
 from cmac_core.specs.experiment import Experiment as Spec
-from store import audit, jobs, planned_jobs
+from store import audit, jobs, planned_jobs, verbs
 from store.errors import BadRequest, Forbidden, InvalidSpec, NotFound
 from store.keys import Principal, Role
 from store.states import ACTIVE, FINAL, JobState
@@ -122,7 +122,7 @@ def cancel(session: Session, experiment_id: UUID, principal: Principal, *, force
     # Parents first, in the order in which an ending parent locks its children.
     for job, _ in jobs_of(session, experiment):
         if job.state not in FINAL:
-            jobs.cancel(session, job.id, principal, force=force, why=f"experiment {experiment.id} was cancelled")
+            verbs.cancel(session, job.id, principal, force=force, why=f"experiment {experiment.id} was cancelled")
     audit.write(session, principal, "experiment.cancel", str(experiment.id), after={"force": force})
     return experiment
 

@@ -1,6 +1,5 @@
-"""What people may ask of jobs: submit, look, cancel, retry. How a state changes stands in `moves`."""
+"""Jobs as people see them: submit, look, retry. What is asked of one that is there stands in `verbs`."""
 
-from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,41 +8,33 @@ from sqlalchemy.orm import Session
 
 from cmac_core.specs import JOB_SPEC, JobSpec
 from store import audit, code, job_events, line, moves, notices, submission
-from store.ending import Ending, end
-from store.ends import Reason
 from store.errors import AlreadyExists, Forbidden, IllegalMove, NotFound
 from store.keys import Principal, Role
 from store.listing import FILTERS, SORTS, Page, page
 from store.moves import lock, move
 from store.policy import Pending
 from store.states import (
-    ACTIVE,
     FINAL,
-    LIVE_PARTS,
-    WAITING,
-    AttemptState,
-    Desired,
+    VERBS,
     DeviceKind,
     EdgeKind,
     JobState,
-    PartState,
-    StopFor,
 )
 from store.submission import Resolved
-from store.tables import Attempt, Cell, Job, JobEdge, Part
+from store.tables import Cell, Job, JobEdge
 
 __all__ = [
     "FILTERS",
     "SORTS",
     "Page",
     "allowed",
-    "cancel",
     "counts",
     "edges",
     "enter",
     "estimate",
     "get",
     "lock",
+    "may_change",
     "move",
     "page",
     "position",
@@ -95,23 +86,11 @@ def get(session: Session, job_id: UUID, principal: Principal) -> Job:
     return job
 
 
-def cancel(session: Session, job_id: UUID, principal: Principal, *, force: bool = False, why: str = "") -> Job:
-    """Ask for the end: at once while it waits, else the supervisor saves and leaves (`force`: without saving).
-
-    Asking again changes nothing. Raises NotFound, IllegalMove (final otherwise), Forbidden (not yours).
-    """
-    _may_change(get(session, job_id, principal), principal)
-    for _ in range(5):
-        # Parts and attempts are locked before jobs; a job that was placed in between is looked at anew.
-        with session.begin_nested() as point:
-            attempt = _lock_live_attempt(session, job_id)
-            job = lock(session, job_id)
-            if job.state in ACTIVE and (attempt is None or attempt.epoch != job.epoch):
-                point.rollback()
-                continue
-            _cancel(session, job, attempt, principal, force=force, why=why)
-            return job
-    raise IllegalMove(f"job {job_id} is moving too fast; ask again", state=str(job.state), allowed=["cancel"])
+def may_change(job: Job, principal: Principal) -> None:
+    """Raises Forbidden unless it is theirs or they operate the lab."""
+    principal.require(Role.submitter)
+    if job.owner != principal.user and not principal.role.includes(Role.operator):
+        raise Forbidden(f"job {job.id} belongs to {job.owner}", needs_role="operator")
 
 
 def retry(
@@ -123,7 +102,7 @@ def retry(
     Raises NotFound, Forbidden, IllegalMove (not failed or cancelled), AlreadyExists (a retry of it lives).
     """
     old = get(session, job_id, principal)
-    _may_change(old, principal)
+    may_change(old, principal)
     old = lock(session, old.id)
     if old.state not in (JobState.failed, JobState.cancelled):
         raise IllegalMove(f"a job that is {old.state} is not retried", state=str(old.state), allowed=allowed(old))
@@ -165,10 +144,10 @@ def edges(session: Session, job_id: UUID) -> dict[str, list[dict[str, str]]]:
 
 
 def allowed(job: Job) -> list[str]:
-    """Verbs that this job's state admits now (for `links` and 409's `allowed`): cancel, retry."""
+    """Verbs that this job's state admits now, for `links` and 409's `allowed`."""
     if job.state in (JobState.failed, JobState.cancelled):
         return ["retry"]
-    return [] if job.state in FINAL else ["cancel"]
+    return [] if job.state in FINAL else ["cancel", *(verb for verb, states in VERBS.items() if job.state in states)]
 
 
 def counts(session: Session) -> dict[tuple[str, str], int]:
@@ -192,7 +171,7 @@ def _insert(
         kind=spec.kind,
         spec=spec.model_dump(mode="json"),
         spec_sha256=resolved.sha256,
-        state=JobState.blocked if resolved.parents else JobState.queued,
+        state=_first_state(resolved),
         priority=resolved.rank,
         labels=dict(spec.queue.labels),
         gpus=resolved.gpus,
@@ -209,7 +188,9 @@ def _insert(
         seed=spec.seed,
     )
     job.event_seq, job.version, job.live = 0, 0, 0  # the first event makes the version 1
-    if resolved.parents:
+    if job.state is JobState.held:
+        job.waiting = {"code": "held", "text": "held since it was submitted", "expected_start": None}
+    elif resolved.parents:
         listed = ", ".join(str(parent) for parent in resolved.parents)
         job.waiting = {"code": "dependency", "text": f"waits for job {listed}", "expected_start": None}
     session.add(job)
@@ -227,53 +208,7 @@ def _insert(
     return job
 
 
-def _may_change(job: Job, principal: Principal) -> None:
-    principal.require(Role.submitter)
-    if job.owner != principal.user and not principal.role.includes(Role.operator):
-        raise Forbidden(f"job {job.id} belongs to {job.owner}", needs_role="operator")
-
-
-def _lock_live_attempt(session: Session, job_id: UUID) -> Attempt | None:
-    live = select(Attempt.id).where(Attempt.job_id == job_id, Attempt.state != AttemptState.exited)
-    attempt = session.scalar(live)
-    if attempt is None:
-        return None
-    session.execute(select(Part.part).where(Part.attempt_id == attempt).order_by(Part.part).with_for_update())
-    return session.get(Attempt, attempt, with_for_update={"key_share": True}, populate_existing=True)
-
-
-def _cancel(
-    session: Session, job: Job, attempt: Attempt | None, principal: Principal, *, force: bool, why: str
-) -> None:
-    if job.state is JobState.cancelled:
-        return
-    if job.state in FINAL:
-        raise IllegalMove(f"job {job.id} has {job.state} already", state=str(job.state), allowed=allowed(job))
-    before, after = {"state": str(job.state)}, {"force": force, "why": why}
-    audit.write(session, principal, "job.cancel", str(job.id), before=before, after=after)
-    job.ended_by = principal.user
-    if job.state in WAITING:
-        move(session, job, JobState.cancelled, principal.user, reason=str(Reason.cancelled), detail=why)
-        return
-    assert attempt is not None
-    grace = 0.0 if force else job.grace_s
-    attempt.desired, attempt.stop_for = Desired.stop, StopFor.cancel
-    deadline = func.now() + timedelta(seconds=grace)
-    attempt.stop_deadline = func.least(func.coalesce(attempt.stop_deadline, deadline), deadline) if force else deadline
-    if job.state is JobState.stopping:
-        if job.stop_for is not StopFor.cancel:
-            job.stop_for = StopFor.cancel
-            job_events.add(session, job, "state", principal.user, {"state": job.state, "stop_for": "cancel"})
-    else:
-        move(session, job, JobState.stopping, principal.user, detail=why, stop_for=StopFor.cancel)
-    session.flush()
-    _end_unclaimed(session, job, attempt, why)
-
-
-def _end_unclaimed(session: Session, job: Job, attempt: Attempt, why: str) -> None:
-    """An attempt that no machine has taken up needs no supervisor to end."""
-    states = session.scalars(select(Part.state).where(Part.attempt_id == attempt.id)).all()
-    if any(state in LIVE_PARTS and state is not PartState.dispatched for state in states):
-        return
-    session.execute(update(Part).where(Part.attempt_id == attempt.id).values(state=PartState.exited))
-    end(session, attempt, Ending(Reason.cancelled, why, ""), exit_code=None, log_tail="", release=True)
+def _first_state(resolved: Resolved) -> JobState:
+    if resolved.spec.queue.hold:
+        return JobState.held
+    return JobState.blocked if resolved.parents else JobState.queued

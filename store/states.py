@@ -107,6 +107,14 @@ FINAL = frozenset({_J.succeeded, _J.failed, _J.cancelled})
 WAITING = frozenset({_J.held, _J.blocked, _J.queued, _J.paused})  # no attempt lives
 ACTIVE = frozenset({_J.scheduled, _J.running, _J.stopping})  # an attempt lives
 
+# What may be asked of a job by its state, beside cancel and retry.
+VERBS: Mapping[str, frozenset[JobState]] = {
+    "pause": frozenset({_J.scheduled, _J.running}),
+    "resume": frozenset({_J.paused}),
+    "hold": frozenset({_J.queued, _J.blocked}),
+    "release": frozenset({_J.held}),
+}
+
 # The only table of allowed moves. `store.jobs.move` obeys it, nothing else changes a job's state.
 MOVES: Mapping[JobState, frozenset[JobState]] = {
     _J.held: frozenset({_J.queued, _J.blocked, _J.cancelled}),

@@ -1,4 +1,4 @@
-"""Jobs: submit, list, look, cancel, retry, and what they leave."""
+"""Jobs: submit, list, look, steer, retry, and what they leave."""
 
 import hashlib
 from typing import Annotated, Any
@@ -6,11 +6,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
+from sqlalchemy.orm import Session
 
 from api.authentication import SubmitterDep, ViewerDep
-from api.bodies import Retry, parse_body, parse_spec
+from api.bodies import Change, Retry, parse_body, parse_spec
 from api.dependencies import SessionDep
-from api.etags import is_known, job_etag, not_modified
+from api.etags import IfMatch, check_unchanged, is_known, job_etag, not_modified
 from api.filters import FiltersDep
 from api.json_bodies import JsonBody, OptionalJsonBody
 from api.once import IdempotencyKey, Once
@@ -21,9 +22,10 @@ from api.views.base import ListView
 from api.views.data import ArtifactView, CheckpointView
 from api.views.experiments import ExperimentView
 from api.views.jobs import EventView, JobListView, JobRow, JobView
-from store import artifacts, attempts, checkpoints, job_events, jobs
+from store import artifacts, attempts, checkpoints, job_events, jobs, verbs
 from store.errors import BadCursor
 from store.idempotency import Answer
+from store.tables import Job
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(404))
 
@@ -97,7 +99,51 @@ def cancel_job(
     job_id: UUID, principal: SubmitterDep, session: SessionDep, response: Response, force: Force = False
 ) -> JobView:
     """Ask it to save and stop. Asking again changes nothing."""
-    job = jobs.cancel(session, job_id, principal, force=force)
+    return _answer(session, response, verbs.cancel(session, job_id, principal, force=force))
+
+
+@router.post("/{job_id}/pause", status_code=202, response_model=JobView, responses=problems(409))
+def pause_job(job_id: UUID, principal: SubmitterDep, session: SessionDep, response: Response) -> JobView:
+    """Ask one that runs to save and give its devices back."""
+    return _answer(session, response, verbs.pause(session, job_id, principal))
+
+
+@router.post("/{job_id}/resume", status_code=202, response_model=JobView, responses=problems(409))
+def resume_job(job_id: UUID, principal: SubmitterDep, session: SessionDep, response: Response) -> JobView:
+    """Let one that is paused go on from its last checkpoint when its turn comes."""
+    return _answer(session, response, verbs.resume(session, job_id, principal))
+
+
+@router.post("/{job_id}/hold", status_code=202, response_model=JobView, responses=problems(409))
+def hold_job(job_id: UUID, principal: SubmitterDep, session: SessionDep, response: Response) -> JobView:
+    """Keep one that waits from starting."""
+    return _answer(session, response, verbs.hold(session, job_id, principal))
+
+
+@router.post("/{job_id}/release", status_code=202, response_model=JobView, responses=problems(409))
+def release_job(job_id: UUID, principal: SubmitterDep, session: SessionDep, response: Response) -> JobView:
+    """Let one that is held wait for its turn."""
+    return _answer(session, response, verbs.release(session, job_id, principal))
+
+
+@router.patch("/{job_id}", response_model=JobView, responses=problems(403, 409, 412, 422, 428))
+def change_job(
+    job_id: UUID,
+    body: JsonBody,
+    principal: SubmitterDep,
+    session: SessionDep,
+    response: Response,
+    if_match: IfMatch = None,
+) -> JobView:
+    """Change name, labels, priority or max_restarts. `If-Match` takes the ETag that you read, or `*`."""
+    wanted = parse_body(Change, body)
+    jobs.get(session, job_id, principal)
+    job = jobs.lock(session, job_id)
+    check_unchanged(if_match, job)
+    return _answer(session, response, verbs.change(session, job_id, principal, wanted.wanted(job.labels)))
+
+
+def _answer(session: Session, response: Response, job: Job) -> JobView:
     response.headers["ETag"] = job_etag(job)
     return JobView.whole(session, job)
 

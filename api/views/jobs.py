@@ -21,6 +21,10 @@ class LinksView(View):
     logs: str
     metrics: str
     cancel: str | None = None
+    pause: str | None = None
+    resume: str | None = None
+    hold: str | None = None
+    release: str | None = None
     retry: str | None = None
 
 
@@ -93,7 +97,7 @@ def _members(job: Job) -> dict[str, Any]:
 
 def _links(job: Job) -> LinksView:
     here = f"/jobs/{job.id}"
-    verbs = {verb: f"{here}/{verb}" for verb in jobs.allowed(job) if verb in ("cancel", "retry")}
+    verbs = {verb: f"{here}/{verb}" for verb in jobs.allowed(job)}
     return LinksView(
         self=here,
         result=f"/results/{job.id}",

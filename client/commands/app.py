@@ -2,7 +2,7 @@
 
 import typer
 
-from client.commands import checkpoints, datasets, experiments, jobs, lab, output, results, service, simulation
+from client.commands import checkpoints, datasets, experiments, jobs, lab, output, results, service, simulation, verbs
 
 app = typer.Typer(
     name="cmac",
@@ -22,6 +22,11 @@ app.command()(jobs.show)
 app.command()(jobs.why)
 app.command()(jobs.wait)
 app.command()(jobs.cancel)
+app.command()(verbs.pause)
+app.command()(verbs.resume)
+app.command()(verbs.hold)
+app.command()(verbs.release)
+app.command("set")(verbs.change)
 app.command()(jobs.retry)
 app.command("experiments")(experiments.list_experiments)
 app.command("table")(experiments.show_table)

@@ -8,6 +8,9 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model
 from cmac_core.specs.base import Spec
 
 Priority = Literal["urgent", "high", "normal", "low"]
+Labels = Annotated[
+    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=256)]], Field(max_length=32)
+]
 
 
 class Resources(Spec):
@@ -35,8 +38,9 @@ class Queue(Spec):
 
     project: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")] = "default"
     priority: Priority = "normal"
-    labels: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=256)]] = Field({}, max_length=32)
+    labels: Labels = Field({})
     after: tuple[After, ...] = ()
+    hold: bool = Field(False, description="It waits until somebody releases it.")
     max_restarts: Annotated[NonNegativeInt, Field(le=100)] = Field(
         2, description="Restarts after an error of the job itself; faults of machines are counted apart."
     )

@@ -145,6 +145,25 @@ def test_cancelling_and_what_follows(cmac: Cmac, lab: Lab) -> None:
     assert "succeeded" in said.err
 
 
+def test_jobs_are_held_released_and_changed(cmac: Cmac, lab: Lab) -> None:
+    job = lab.submit()
+    assert json.loads(cmac("hold", job, "--json").out)[0]["state"] == "held"
+    assert cmac("why", job).out.strip().startswith("held by admin")
+    assert json.loads(cmac("release", job, "--json").out)[0]["state"] == "queued"
+    changed = json.loads(cmac("set", job, "priority=low", "label.table=4", "max_restarts=5", "--json").out)
+    assert (changed["priority"], changed["labels"]) == ("low", {"table": "4"})
+    assert json.loads(cmac("set", job, "label.table=", "--json").out)["labels"] == {}
+    for wrong, says in (
+        ("priority", "FIELD=VALUE"),
+        ("max_restarts=many", "whole number"),
+        ("priority=top", "/priority"),
+    ):
+        refused = cmac("set", job, wrong)
+        assert (refused.code, says in refused.err) == (2, True)
+    refused = cmac("pause", job)
+    assert (refused.code, "cannot be paused" in refused.err) == (2, True)
+
+
 def test_datasets_and_roots(cmac: Cmac, tmp_path: Path) -> None:
     assert "moving@1" in cmac("dataset", "list").out
     assert "class=8" in cmac("dataset", "show", "moving").out

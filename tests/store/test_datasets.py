@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cmac_core.data.manifest import QUARANTINE, Quarantined
-from store import datasets, jobs
+from store import datasets, verbs
 from store.errors import Forbidden, InUse, NotFound
 from store.keys import Principal, Role
 from tests.store.lab import Lab
@@ -41,7 +41,7 @@ def test_what_an_unfinished_job_reads_is_not_archived(lab: Lab) -> None:
     with pytest.raises(InUse) as caught:
         datasets.archive(lab.session, dataset.id, lab.principal)
     assert caught.value.members == {"by": str(job.id)}
-    jobs.cancel(lab.session, job.id, lab.principal)
+    verbs.cancel(lab.session, job.id, lab.principal)
     with pytest.raises(Forbidden):
         datasets.archive(lab.session, dataset.id, lab.someone("eva"))
     datasets.archive(lab.session, dataset.id, lab.principal)

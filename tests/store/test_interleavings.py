@@ -12,7 +12,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from cmac_core.events import Metrics
-from store import attempts, jobs, line, record, scheduler
+from store import attempts, line, record, scheduler, verbs
 from store.attempts import Lease
 from store.ends import Reason
 from store.errors import AlreadyAdopted, AlreadyRecorded, Fenced, IllegalMove
@@ -49,7 +49,7 @@ class World:
             self.schedule()
         elif word == "cancel" and self.jobs:
             with contextlib.suppress(IllegalMove):
-                jobs.cancel(self.session, self.jobs[number % len(self.jobs)], self.lab.principal, force=number > 4)
+                verbs.cancel(self.session, self.jobs[number % len(self.jobs)], self.lab.principal, force=number > 4)
         elif self.leases:
             self.supervise(word, number, self.leases[-1 - number % len(self.leases)])
 

@@ -5,7 +5,7 @@ import uuid
 import pytest
 from sqlalchemy import select
 
-from store import attempts, job_events, jobs
+from store import attempts, job_events, jobs, verbs
 from store.ends import Reason
 from store.errors import AlreadyExists, BadCursor, BadFilter, Forbidden, IllegalMove, NotFound
 from store.keys import Principal, Role
@@ -47,7 +47,7 @@ def test_a_child_of_a_finished_parent_does_not_wait(lab: Lab) -> None:
 
 
 def test_a_waiting_job_is_cancelled_at_once(lab: Lab) -> None:
-    job = jobs.cancel(lab.session, lab.submit().id, lab.principal, why="changed my mind")
+    job = verbs.cancel(lab.session, lab.submit().id, lab.principal, why="changed my mind")
     assert (job.state, job.detail, job.ended_by) == (JobState.cancelled, "changed my mind", "admin")
     assert job.ended_at is not None
 
@@ -55,7 +55,7 @@ def test_a_waiting_job_is_cancelled_at_once(lab: Lab) -> None:
 def test_a_placed_job_that_nobody_took_up_is_cancelled_at_once(lab: Lab) -> None:
     job = lab.submit()
     lease = lab.place(job)
-    jobs.cancel(lab.session, job.id, lab.principal)
+    verbs.cancel(lab.session, job.id, lab.principal)
     assert job.state is JobState.cancelled
     assert lab.leased() == 0
     part = lab.session.get_one(Part, (lease.attempt, 0))
@@ -66,25 +66,25 @@ def test_a_placed_job_that_nobody_took_up_is_cancelled_at_once(lab: Lab) -> None
 def test_a_running_job_is_asked_to_save_and_leave(lab: Lab) -> None:
     job = lab.submit(queue={"grace_s": 60})
     lease = lab.run(job)
-    jobs.cancel(lab.session, job.id, lab.principal)
+    verbs.cancel(lab.session, job.id, lab.principal)
     assert (job.state, job.stop_for) == (JobState.stopping, StopFor.cancel)
     orders = attempts.orders(lab.session, lease)
     assert (orders.desired, orders.stop_for) == (Desired.stop, StopFor.cancel)
     assert orders.stop_in_s == pytest.approx(60, abs=1)
     version = job.version
-    jobs.cancel(lab.session, job.id, lab.principal)  # again: nothing changes
+    verbs.cancel(lab.session, job.id, lab.principal)  # again: nothing changes
     assert job.version == version
     attempts.stopping(lab.session, lease)
     lab.finish(lease, Reason.cancelled)
     assert job.state is JobState.cancelled
-    jobs.cancel(lab.session, job.id, lab.principal)
+    verbs.cancel(lab.session, job.id, lab.principal)
 
 
 def test_force_leaves_no_time_to_save(lab: Lab) -> None:
     job = lab.submit()
     lease = lab.run(job)
-    jobs.cancel(lab.session, job.id, lab.principal)
-    jobs.cancel(lab.session, job.id, lab.principal, force=True)
+    verbs.cancel(lab.session, job.id, lab.principal)
+    verbs.cancel(lab.session, job.id, lab.principal, force=True)
     assert attempts.orders(lab.session, lease).stop_in_s == pytest.approx(0, abs=1)
 
 
@@ -92,18 +92,18 @@ def test_a_cancel_that_comes_too_late_for_a_success_is_told_so(lab: Lab) -> None
     job = lab.submit()
     lease = lab.run(job)
     lab.save(job, lease)
-    jobs.cancel(lab.session, job.id, lab.principal)
+    verbs.cancel(lab.session, job.id, lab.principal)
     lab.finish(lease)
     assert job.state is JobState.succeeded
     with pytest.raises(IllegalMove) as caught:
-        jobs.cancel(lab.session, job.id, lab.principal)
+        verbs.cancel(lab.session, job.id, lab.principal)
     assert caught.value.members == {"state": "succeeded", "allowed": []}
 
 
 def test_a_cancelled_job_whose_machine_dies_is_cancelled_not_restarted(lab: Lab) -> None:
     job = lab.submit()
     lease = lab.run(job)
-    jobs.cancel(lab.session, job.id, lab.principal)
+    verbs.cancel(lab.session, job.id, lab.principal)
     attempts.give_up(lab.session, lease.attempt, Reason.worker_lost, release=True)
     assert job.state is JobState.cancelled
 
@@ -112,7 +112,7 @@ def test_starting_is_not_started_when_it_should_stop(lab: Lab) -> None:
     job = lab.submit()
     lease = lab.claim(job)
     attempts.adopt(lab.session, lease, 1, 1, 1, "b")
-    jobs.cancel(lab.session, job.id, lab.principal)
+    verbs.cancel(lab.session, job.id, lab.principal)
     assert attempts.ready(lab.session, lease) is False
     lab.finish(lease, Reason.cancelled)
     assert job.state is JobState.cancelled
@@ -121,9 +121,9 @@ def test_starting_is_not_started_when_it_should_stop(lab: Lab) -> None:
 def test_others_may_not_cancel_and_strangers_do_not_see(lab: Lab) -> None:
     job = lab.submit()
     with pytest.raises(Forbidden):
-        jobs.cancel(lab.session, job.id, lab.someone("eva"))
+        verbs.cancel(lab.session, job.id, lab.someone("eva"))
     with pytest.raises(NotFound):
-        jobs.cancel(lab.session, job.id, Principal("admin", Role.admin, project="elsewhere"))
+        verbs.cancel(lab.session, job.id, Principal("admin", Role.admin, project="elsewhere"))
     with pytest.raises(NotFound):
         jobs.get(lab.session, uuid.uuid4(), lab.principal)
 
@@ -139,7 +139,7 @@ def test_a_retry_goes_on_from_the_last_checkpoint(lab: Lab) -> None:
         jobs.retry(lab.session, job.id, lab.principal)
     work = attempts.adopt(lab.session, lab.claim(again), 1, 1, 1, "b")
     assert work.inputs["resume"]["path"].endswith("step-00000020/state.pt")
-    jobs.cancel(lab.session, again.id, lab.principal)
+    verbs.cancel(lab.session, again.id, lab.principal)
     lab.finish(work.lease, Reason.cancelled)
     assert jobs.retry(lab.session, job.id, lab.principal, fresh=True).resume_checkpoint is None
 
@@ -151,7 +151,7 @@ def test_only_what_failed_is_retried(lab: Lab) -> None:
 
 
 def test_final_is_final(lab: Lab) -> None:
-    job = jobs.cancel(lab.session, lab.submit().id, lab.principal)
+    job = verbs.cancel(lab.session, lab.submit().id, lab.principal)
     with pytest.raises(IllegalMove):
         jobs.move(lab.session, job, JobState.queued, "test")
 
@@ -198,7 +198,7 @@ def test_pages_follow_each_other_while_jobs_come_in(open_lab: Lab) -> None:
 @pytest.mark.parametrize("sort", jobs.SORTS)
 def test_every_order_pages_through_everything_once(lab: Lab, sort: str) -> None:
     made = {lab.submit("retrieval", queue={"priority": p}).id for p in ("low", "high", "normal", "low", "urgent")}
-    jobs.cancel(lab.session, next(iter(made)), lab.principal)
+    verbs.cancel(lab.session, next(iter(made)), lab.principal)
     seen, cursor = [], None
     while True:
         page = jobs.page(lab.session, lab.principal, {}, sort=sort, limit=2, cursor=cursor)
@@ -251,7 +251,7 @@ def test_position_counts_in_the_schedulers_order(lab: Lab) -> None:
     high = lab.submit("retrieval", queue={"priority": "high"})
     assert (jobs.position(lab.session, high), jobs.position(lab.session, low)) == (1, 2)
     assert [job.id for job in jobs.queue(lab.session)] == [high.id, low.id]
-    jobs.cancel(lab.session, high.id, lab.principal)
+    verbs.cancel(lab.session, high.id, lab.principal)
     assert jobs.position(lab.session, high) is None
     assert jobs.counts(lab.session) == {("queued", "retrieval"): 1, ("cancelled", "retrieval"): 1}
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from store import attempts, database, jobs, outbox, reconciler
+from store import attempts, database, outbox, reconciler, verbs
 from store.states import JobState, NodeState
 from store.tables import IdempotencyKey, Job, JobEdge, Leader, Node, Outbox, Part
 from tests.store.lab import Lab
@@ -115,7 +115,7 @@ def test_a_node_that_takes_nothing_up_is_cordoned_at_the_third_job(leading: Lab)
         lab.session.execute(update(Part).values(sends=3))
         ago(lab, Part, dispatched_at=31)
         repaired(lab)
-        jobs.cancel(lab.session, job.id, lab.principal)
+        verbs.cancel(lab.session, job.id, lab.principal)
         attempts.release(lab.session, attempts.newest(lab.session, job.id).id)  # type: ignore[union-attr]
         lab.session.commit()
     assert lab.session.scalars(select(Node)).one().state is NodeState.cordoned
@@ -142,7 +142,7 @@ def test_who_does_not_end_when_asked_is_ended(leading: Lab) -> None:
     lab = leading
     job = lab.submit(queue={"grace_s": 1})
     lab.run(job)
-    jobs.cancel(lab.session, job.id, lab.principal)
+    verbs.cancel(lab.session, job.id, lab.principal)
     lab.session.commit()
     assert repaired(lab) == {}
     ago(lab, attempts.Attempt, stop_deadline=61)

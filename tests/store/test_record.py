@@ -21,7 +21,7 @@ from cmac_core.events import (
     Value,
     Warned,
 )  # fmt: skip
-from store import artifacts, attempts, checkpoints, job_events, jobs, metrics, record, results
+from store import artifacts, attempts, checkpoints, job_events, jobs, metrics, record, results, verbs
 from store.ends import Reason
 from store.errors import AlreadyRecorded, NotFound
 from store.keys import Principal, Role
@@ -197,7 +197,7 @@ def test_each_way_to_have_no_result_says_which(lab: Lab) -> None:
     lab.finish(lab.run(failed), Reason.data_error, detail="broken", hint="repack", log_tail="Traceback")
     told = results.view(lab.session, failed.id, lab.principal)
     assert told["error"] == {"reason": "data_error", "detail": "broken", "hint": "repack", "log_tail": "Traceback"}
-    jobs.cancel(lab.session, cancelled.id, lab.principal, why="no longer needed")
+    verbs.cancel(lab.session, cancelled.id, lab.principal, why="no longer needed")
     told = results.view(lab.session, cancelled.id, lab.principal)
     assert (told["cancelled"]["by"], told["cancelled"]["why"]) == ("admin", "no longer needed")
     again = jobs.retry(lab.session, failed.id, lab.principal)

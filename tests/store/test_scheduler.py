@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from store import attempts, database, jobs, leaders, line, scheduler
+from store import attempts, database, jobs, leaders, line, scheduler, verbs
 from store.leaders import SCHEDULER
 from store.states import DeviceState, JobState, NodeState
 from store.tables import Attempt, Device, DeviceLease, Job, Leader, Node, Project
@@ -154,7 +154,7 @@ def test_a_freed_device_is_given_to_the_next(open_lab: Lab) -> None:
     attempt = attempts.newest(lab.session, first.id)
     assert attempt is not None
     with database.sessions.begin() as session:
-        jobs.cancel(session, first.id, lab.principal)
+        verbs.cancel(session, first.id, lab.principal)
     assert scheduler.run_pass("me").placed == 1
     assert states(lab, first, second) == [JobState.cancelled, "scheduled"]
     live = select(func.count()).select_from(DeviceLease).where(DeviceLease.released_at.is_(None))

@@ -19,7 +19,7 @@ import pytest
 
 from client.processes import Daemon, marked
 from cmac_core.specs import JOB_SPEC
-from store import attempts, database, embedded, jobs
+from store import attempts, database, embedded, jobs, verbs
 from store.keys import Principal, Role
 from store.settings import settings
 from store.states import FINAL, JobState
@@ -60,7 +60,7 @@ class Service:
         return database.transact(lambda session: jobs.submit(session, parsed, ADMIN).id)
 
     def cancel(self, job: uuid.UUID) -> None:
-        database.transact(lambda session: jobs.cancel(session, job, ADMIN))
+        database.transact(lambda session: verbs.cancel(session, job, ADMIN))
 
     def job(self, job: uuid.UUID) -> Job:
         return self.read(lambda session: session.get_one(Job, job))

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
 from cmac_core.specs import JOB_SPEC
-from store import attempts, database, embedded, jobs, keys, migrate
+from store import attempts, database, embedded, jobs, keys, migrate, verbs
 from store.attempts import Lease
 from store.keys import SYSTEM
 from store.settings import settings
@@ -152,7 +152,7 @@ class Stage:
             assert kill_all(lambda: carrying(mark))  # noqa: B023
         for job in self.jobs:  # or they would wait in the next test's queue
             if self.job(job).state not in FINAL:
-                database.transact(lambda session: jobs.cancel(session, job, SYSTEM))  # noqa: B023
+                database.transact(lambda session: verbs.cancel(session, job, SYSTEM))  # noqa: B023
 
 
 @pytest.fixture

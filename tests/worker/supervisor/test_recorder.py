@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select
 
 from cmac_core.events import Metrics, Progress, Saved
-from store import attempts, database, jobs
+from store import attempts, database, verbs
 from store.keys import SYSTEM
 from store.states import PartState
 from store.tables import Checkpoint, Metric
@@ -77,7 +77,7 @@ def test_without_news_only_a_due_heartbeat_writes(stage: "Stage") -> None:
 
 def test_a_wish_to_stop_comes_with_the_time_that_is_left(stage: "Stage") -> None:
     run = Run(stage, Beat(talk=0, heartbeat=0))
-    database.transact(lambda session: jobs.cancel(session, run.job, SYSTEM))
+    database.transact(lambda session: verbs.cancel(session, run.job, SYSTEM))
     answer = run.recorder()
     assert answer is not None
     assert answer.stop

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import func, select
 
-from store import database, jobs
+from store import database, verbs
 from store.keys import SYSTEM
 from store.settings import settings
 from store.states import AttemptState, JobState, PartState
@@ -87,17 +87,28 @@ def test_a_reason_of_the_core_is_the_jobs(stage: "Stage") -> None:
 def test_a_cancel_lets_it_save_and_ends_cancelled(stage: "Stage") -> None:
     job, _, supervisor = stage.run(LONG)
     stage.until((stage.folder_of(job) / "rank-0.pid").exists)
-    database.transact(lambda session: jobs.cancel(session, job, SYSTEM))
+    database.transact(lambda session: verbs.cancel(session, job, SYSTEM))
     assert supervisor.wait(20) == 0
     row = stage.job(job)
     assert (row.state, row.reason) == (JobState.cancelled, "cancelled"), stage.log()
     assert '"left"' in (stage.folder_of(job) / "events.jsonl").read_text()
 
 
+def test_a_pause_lets_it_save_and_it_is_queued_again_when_it_is_resumed(stage: "Stage") -> None:
+    job, _, supervisor = stage.run(LONG)
+    stage.until((stage.folder_of(job) / "rank-0.pid").exists)
+    database.transact(lambda session: verbs.pause(session, job, SYSTEM))
+    assert supervisor.wait(20) == 0
+    row = stage.job(job)
+    assert (row.state, row.reason) == (JobState.paused, "paused"), stage.log()
+    database.transact(lambda session: verbs.resume(session, job, SYSTEM))
+    assert stage.job(job).state == JobState.queued
+
+
 def test_a_cancel_by_force_does_not_wait(stage: "Stage") -> None:
     job, _, supervisor = stage.run("signal.signal(signal.SIGUSR1, signal.SIG_IGN)\ntime.sleep(60)")
     stage.until(lambda: stage.job(job).state == JobState.running)
-    database.transact(lambda session: jobs.cancel(session, job, SYSTEM, force=True))
+    database.transact(lambda session: verbs.cancel(session, job, SYSTEM, force=True))
     assert supervisor.wait(20) == 0
     assert stage.job(job).state == JobState.cancelled
 
@@ -106,7 +117,7 @@ def test_a_cancel_before_the_start_starts_nothing(stage: "Stage") -> None:
     job = stage.submit()
     lease = stage.place(job)
     stage.claim(lease)
-    database.transact(lambda session: jobs.cancel(session, job, SYSTEM))
+    database.transact(lambda session: verbs.cancel(session, job, SYSTEM))
     assert stage.supervise(lease, FINISH).wait(20) == 0
     assert stage.job(job).state == JobState.cancelled
     assert not (stage.folder_of(job) / "events.jsonl").exists()

@@ -78,6 +78,15 @@ class NewKey(Body):
     days: float | None = Field(None, gt=0, le=3650, description="Until it expires; without: never.")
 
 
+class NewQuota(Body):
+    """What a user or a project may have at most; what is left out is without limit."""
+
+    max_gpus: int | None = Field(None, ge=0, le=1_000_000, description="GPUs held at once.")
+    max_running: int | None = Field(None, ge=0, le=1_000_000, description="Jobs with GPUs at once.")
+    max_queued: int | None = Field(None, ge=0, le=1_000_000, description="Jobs of a user that wait.")
+    share: float = Field(1.0, gt=0, le=1e6, description="Weight in fair share: with 2, twice as much counts as much.")
+
+
 class Retry(Body):
     """How to try again."""
 

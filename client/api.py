@@ -182,6 +182,18 @@ class Client:
         """Who has used how much of late, in the order in which they come next."""
         return pages.items(self.connection, "/queue/usage")
 
+    def quotas(self) -> Iterator[dict[str, Any]]:
+        """Limits and shares of users and projects."""
+        return pages.items(self.connection, "/quotas")
+
+    def put_quota(self, subject: str, **limits: Any) -> dict[str, Any]:
+        """Set all limits of user:NAME or project:NAME: max_gpus, max_running, max_queued, share. Admins."""
+        return self._json(self.connection.put(f"/quotas/{subject}", limits).json())
+
+    def remove_quota(self, subject: str) -> None:
+        """Back to no limits and a share of 1. Admins."""
+        self.connection.delete(f"/quotas/{subject}")
+
     def me(self) -> dict[str, Any]:
         """Whose key this is and what it may do."""
         return self._json(self.connection.get("/me").json())

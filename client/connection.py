@@ -68,6 +68,11 @@ class Connection:
         headers = {"Content-Type": "application/merge-patch+json", "If-Match": if_match}
         return self._send("PATCH", path, headers=headers, content=json.dumps(fields).encode())
 
+    def put(self, path: str, body: Any) -> httpx2.Response:
+        """PUT of a JSON body, which may be repeated."""
+        headers = {"Content-Type": "application/json"}
+        return self._send("PUT", path, headers=headers, content=json.dumps(body).encode())
+
     def delete(self, path: str) -> httpx2.Response:
         """DELETE, which may be repeated."""
         return self._send("DELETE", path)

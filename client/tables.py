@@ -68,6 +68,15 @@ def usage_table(rows: Iterable[Row]) -> RenderableType:
     return made
 
 
+def quotas_table(rows: Iterable[Row]) -> RenderableType:
+    """One line a subject; a dash is without limit."""
+    names = ("max_gpus", "max_running", "max_queued", "share")
+    made = table("subject", *((name.replace("_", " "), "right") for name in names))
+    for row in rows:
+        made.add_row(escape(str(row["subject"])), *("–" if row[name] is None else f"{row[name]:g}" for name in names))
+    return made
+
+
 def standing(row: Row) -> str:
     """Where a job is in a few words: progress while it runs, why it waits, why it ended."""
     state = str(row["state"])

@@ -6,7 +6,8 @@ from uuid import UUID
 from sqlalchemy import Float, String, case, cast, func, select, text
 from sqlalchemy.orm import Session
 
-from store.policy import DAY, Line, Pending, Running, Usage
+from store import quotas
+from store.policy import DAY, Limits, Line, Pending, Running, Usage
 from store.states import DeviceKind, JobState
 from store.tables import JSON, Attempt, Device, DeviceLease, Job
 
@@ -63,6 +64,7 @@ class Queued(NamedTuple):
     pending: list[Pending]
     told: dict[UUID, JSON | None]  # what each is told to wait for
     usage: Usage
+    limits: Limits
 
 
 def queued(session: Session) -> Queued:
@@ -106,13 +108,13 @@ def queued(session: Session) -> Queued:
                 guessed=(kind_, scale) not in took,
             )
         )
-    return Queued(pending, {row[0]: row[12] for row in rows}, used(session))
+    return Queued(pending, {row[0]: row[12] for row in rows}, used(session), quotas.limits(session))
 
 
 def order(session: Session, *more: Pending) -> list[UUID]:
     """Queued jobs, and `more` that could be, in the order in which the next pass looks at them."""
     line = queued(session)
-    return [job.id for job in Line([*line.pending, *more], line.usage)]
+    return [job.id for job in Line([*line.pending, *more], line.usage, line.limits)]
 
 
 def used(session: Session) -> Usage:
@@ -153,7 +155,18 @@ def running(session: Session) -> list[Running]:
     held = func.count(DeviceLease.id)
     elapsed = cast(func.extract("epoch", func.now() - Attempt.created_at), Float)
     query = (
-        select(Job.id, Device.node_id, Device.kind, held, elapsed, Attempt.progress, Job.kind, cast(_SCALE, String))
+        select(
+            Job.id,
+            Device.node_id,
+            Device.kind,
+            held,
+            elapsed,
+            Attempt.progress,
+            Job.kind,
+            cast(_SCALE, String),
+            Job.project,
+            Job.owner,
+        )
         .join(Attempt, Attempt.job_id == Job.id)
         .join(DeviceLease, DeviceLease.attempt_id == Attempt.id)
         .join(Device, Device.id == DeviceLease.gpu_id)
@@ -163,8 +176,8 @@ def running(session: Session) -> list[Running]:
     rows = session.execute(query).all()
     took = expected(session, {(row[6], row[7]) for row in rows})
     return [
-        Running(job, node, kind, devices, *_left(seconds, progress, took.get((kind_, scale))))
-        for job, node, kind, devices, seconds, progress, kind_, scale in rows
+        Running(job, node, kind, devices, *_left(seconds, progress, took.get((kind_, scale))), project, owner)
+        for job, node, kind, devices, seconds, progress, kind_, scale, project, owner in rows
     ]
 
 

@@ -28,6 +28,18 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Usage = Mapping[tuple[str, str], float]  # (project, owner) -> device-seconds, decayed
 
 
+class Limit(NamedTuple):
+    """What a user or project may have of GPUs and of jobs on them (None: no limit), and its weight in shares."""
+
+    gpus: int | None = None
+    running: int | None = None
+    share: float = 1.0
+
+
+Limits = Mapping[str, Limit]  # by user:NAME or project:NAME
+FREE_OF_LIMITS = Limit()
+
+
 class Pending(NamedTuple):
     """A queued job, as the plan sees it."""
 
@@ -64,6 +76,8 @@ class Running(NamedTuple):
     devices: int
     left_s: float
     guessed: bool = False
+    project: str = ""
+    owner: str = ""
 
 
 class Placement(NamedTuple):
@@ -86,7 +100,8 @@ class Plan(NamedTuple):
 class Line:
     """Pending jobs in the order in which they are looked at; whoever is placed is charged, which changes it."""
 
-    def __init__(self, pending: Sequence[Pending], usage: Usage) -> None:
+    def __init__(self, pending: Sequence[Pending], usage: Usage, limits: Limits | None = None) -> None:
+        self._limits = limits or {}
         self._owners: dict[tuple[str, str], float] = dict(usage)
         self._projects: dict[str, float] = {}
         for (project, _), used in usage.items():
@@ -137,7 +152,9 @@ class Line:
 
     def _entry(self, job: Pending) -> tuple[float, float, float, UUID, tuple[str, str]]:
         of_project = self._projects.get(job.project, 0.0) * _counts(self._oldest[job.project])
+        of_project /= self._limits.get(f"project:{job.project}", FREE_OF_LIMITS).share
         of_owner = self.used(job) * _counts(job.waited_s)
+        of_owner /= self._limits.get(f"user:{job.owner}", FREE_OF_LIMITS).share
         return of_project, of_owner, -job.waited_s, job.id, (job.project, job.owner)
 
 
@@ -147,6 +164,39 @@ def _counts(waited_s: float) -> float:
 
 def _tier(job: Pending) -> int:
     return NORMAL if job.tier == LOW and job.waited_s > PROMOTED_S else job.tier
+
+
+class Quotas:
+    """What users and projects hold of what they may, while a plan is made."""
+
+    def __init__(self, limits: Limits, running: Sequence[Running]) -> None:
+        self._limits = limits
+        self._gpus: dict[str, int] = {}
+        self._jobs: dict[str, int] = {}
+        for one in running:
+            if one.kind is DeviceKind.gpu:
+                self.take(one)
+
+    def take(self, job: Pending | Running) -> None:
+        """Count a job that has its devices."""
+        if self._limits and job.kind is DeviceKind.gpu:
+            for subject in (f"user:{job.owner}", f"project:{job.project}"):
+                self._gpus[subject] = self._gpus.get(subject, 0) + job.devices
+                self._jobs[subject] = self._jobs.get(subject, 0) + 1
+
+    def refuses(self, job: Pending) -> str | None:
+        """Why a job has to wait for others of its owner or project; None when it has not."""
+        if not self._limits or job.kind is not DeviceKind.gpu:
+            return None
+        for whose, subject in (("your", f"user:{job.owner}"), (f"project {job.project}'s", f"project:{job.project}")):
+            limit = self._limits.get(subject, FREE_OF_LIMITS)
+            gpus, jobs = self._gpus.get(subject, 0), self._jobs.get(subject, 0)
+            if limit.gpus is not None and gpus + job.devices > limit.gpus:
+                more = f"; this one needs {job.devices}" if job.devices > 1 else ""
+                return f"{whose} running jobs hold {gpus} of the {limit.gpus} GPUs allowed{more}"
+            if limit.running is not None and jobs >= limit.running:
+                return f"{whose} running jobs are {jobs} of the {limit.running} allowed"
+        return None
 
 
 class Reservation(NamedTuple):
@@ -225,12 +275,13 @@ def plan(
     running: Sequence[Running] = (),
     usage: Usage | None = None,
     now: datetime = EPOCH,
+    limits: Limits | None = None,
 ) -> Plan:
     """Places for as many as fit, and for each of the others why it waits. `now` is for what texts say of times.
 
-    One that backs off, or that no node here could ever hold, keeps nobody from the devices.
+    One that backs off, is over its quota, or that no node here could ever hold, keeps nobody from the devices.
     """
-    line = Line(pending, usage or {})
+    line, quotas = Line(pending, usage or {}, limits), Quotas(limits or {}, running)
     yards = {kind: Yard(kind, nodes, running) for kind in DeviceKind}
     made = Plan([], {})
     for job in line:
@@ -239,8 +290,11 @@ def plan(
             made.waiting[job.id] = Waiting("backoff", job.wait_text)
         elif job.devices > yard.largest:
             made.waiting[job.id] = _infeasible(job, yard)
+        elif over := quotas.refuses(job):
+            made.waiting[job.id] = Waiting("quota", over)
         elif placement := yard.place(job):
             line.charge(job)
+            quotas.take(job)
             made.placements.append(placement)
         elif yard.reserved is None:
             made.waiting[job.id] = _first(job, yard, now)

@@ -53,7 +53,8 @@ def place_all(session: Session, leadership: Leadership) -> Pass:
 def look(session: Session, queued: Queued) -> Plan:
     """The plan for what is queued, on what is free now."""
     running = line.running(session) if queued.pending else []
-    return plan(queued.pending, free(session), running, queued.usage, session.scalars(select(func.now())).one())
+    now = session.scalars(select(func.now())).one()
+    return plan(queued.pending, free(session), running, queued.usage, now, queued.limits)
 
 
 def free(session: Session) -> list[Free]:

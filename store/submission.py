@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from cmac_core.specs import JOB_SPEC, Finetune, Import, JobSpec, Pack, Pretrain, Queue, SoundingObjects
 from cmac_core.specs.problems import FieldProblem
-from store import capacity, compatibility, roots, shards
+from store import capacity, compatibility, quotas, roots, shards
 from store.capacity import Capacity
 from store.errors import (
     Forbidden,
@@ -109,7 +109,7 @@ def check_rights(session: Session, queue: Queue, principal: Principal) -> None:
         raise Forbidden(f"your key is for the project {principal.project}, not for {queue.project}")
     if queue.priority == "urgent" and not principal.role.includes(Role.operator):
         raise Forbidden("priority urgent is for operators", needs_role=str(Role.operator))
-    limit = settings().queued_per_user
+    limit = quotas.max_queued(session, principal.user, settings().queued_per_user)
     used = session.scalar(select(func.count()).where(Job.owner == principal.user, Job.state.in_(WAITING))) or 0
     if used >= limit:
         raise QuotaExceeded(f"{used} of your jobs are waiting; the limit is {limit}", limit=limit, used=used)

@@ -118,6 +118,21 @@ class Project(Table):
     created_at: Mapped[datetime] = _now()
 
 
+class Quota(Table):
+    """What a user or a project may have at most, and its weight in shares; null is without limit."""
+
+    __tablename__ = "quotas"
+    subject: Mapped[str] = mapped_column(primary_key=True)  # user:NAME or project:NAME
+    max_gpus: Mapped[int | None]
+    max_running: Mapped[int | None]
+    max_queued: Mapped[int | None]
+    share: Mapped[float] = mapped_column(server_default="1")
+    __table_args__ = (
+        CheckConstraint("subject ~ '^(user|project):.+'", name="subject"),
+        CheckConstraint("share > 0", name="share"),
+    )
+
+
 class ApiKey(Table):
     """A key `cmac_<prefix>_<secret>`; only the secret's sha256 is kept."""
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from api.authentication import PrincipalDep, ViewerDep
-from api.bodies import NewKey, parse_body
+from api.bodies import NewKey, NewQuota, parse_body
 from api.dependencies import SessionDep
 from api.json_bodies import JsonBody
 from api.openapi import problems
@@ -16,7 +16,7 @@ from api.trail import TrailDep
 from api.views.base import ListView, View
 from api.views.data import KeyView, NewKeyView
 from api.views.jobs import JobRow
-from store import jobs, keys, line, nodes
+from store import jobs, keys, line, nodes, quotas
 from store.errors import Forbidden, NotFound
 from store.keys import Principal, Role
 from store.policy import HOUR
@@ -45,6 +45,16 @@ class ShareView(View):
     def of(cls, share: line.Share) -> Self:
         """The view of a share."""
         return cls(gpu_hours=round(share.used_s / HOUR, 3), **share._asdict())
+
+
+class QuotaView(View):
+    """What a user or project may have at most; null is without limit."""
+
+    subject: str
+    max_gpus: int | None
+    max_running: int | None
+    max_queued: int | None
+    share: float
 
 
 class MeView(View):
@@ -105,6 +115,33 @@ def list_usage(
     """Who has used how much of late: within a tier, whoever stands higher goes first."""
     rows = [ShareView.of(share) for share in line.shares(session) if principal.sees(share.project)]
     return cut(request, response, rows, lambda row: f"{row.project}/{row.owner}", limit=limit, cursor=cursor)
+
+
+@router.get("/quotas")
+def list_quotas(
+    request: Request,
+    response: Response,
+    principal: ViewerDep,
+    session: SessionDep,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> ListView[QuotaView]:
+    """Limits and shares; who is not listed has no limits and a share of 1."""
+    rows = [QuotaView.model_validate(row) for row in quotas.listed(session)]
+    return cut(request, response, rows, lambda row: row.subject, limit=limit, cursor=cursor)
+
+
+@router.put("/quotas/{subject}", responses=problems(403, 404, 422))
+def put_quota(subject: str, body: JsonBody, principal: PrincipalDep, session: SessionDep) -> QuotaView:
+    """Set all limits of `user:NAME` or `project:NAME` (admins)."""
+    new = parse_body(NewQuota, body)
+    return QuotaView.model_validate(quotas.put(session, subject, new.model_dump(), principal))
+
+
+@router.delete("/quotas/{subject}", status_code=204, responses=problems(403, 404))
+def delete_quota(subject: str, principal: PrincipalDep, session: SessionDep) -> None:
+    """Back to no limits and a share of 1 (admins)."""
+    quotas.remove(session, subject, principal)
 
 
 @router.get("/me")

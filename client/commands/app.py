@@ -2,7 +2,19 @@
 
 import typer
 
-from client.commands import checkpoints, datasets, experiments, jobs, lab, output, results, service, simulation, verbs
+from client.commands import (
+    checkpoints,
+    datasets,
+    experiments,
+    jobs,
+    lab,
+    output,
+    quotas,
+    results,
+    service,
+    simulation,
+    verbs,
+)
 
 app = typer.Typer(
     name="cmac",
@@ -42,3 +54,4 @@ app.add_typer(datasets.dataset, name="dataset")
 app.add_typer(datasets.root, name="root")
 app.add_typer(checkpoints.checkpoint, name="checkpoint")
 app.add_typer(lab.key, name="key")
+app.add_typer(quotas.quota, name="quota")

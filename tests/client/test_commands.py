@@ -231,6 +231,16 @@ def test_without_a_trace_it_is_the_history_and_an_empty_one_is_said(cmac: Cmac, 
     assert cmac("simulate", str(file)).code == 0
 
 
+def test_quotas_are_set_listed_and_removed(cmac: Cmac) -> None:
+    assert cmac("quota", "set", "user:admin", "--max-gpus", "8", "--share", "2").code == 0
+    assert "user:admin" in cmac("quota", "list").out
+    assert json.loads(cmac("quota", "list", "--json").out)[0]["max_gpus"] == 8
+    assert cmac("quota", "remove", "user:admin").code == 0
+    assert cmac("quota", "list").out.strip() == "nobody has limits"
+    missing = cmac("quota", "set", "user:nobody")
+    assert (missing.code, "there is no user nobody" in missing.err) == (2, True)
+
+
 def test_weights_are_imported_shown_and_fetched(cmac: Cmac, lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "weights.pt").write_bytes(b"weights")
     row = json.loads(cmac("checkpoint", "import", str(tmp_path / "weights.pt"), "--layout", "gdt", "--json").out)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.policy import DAY, HOUR, Free, Line, Pending, Plan, Running, plan
+from store.policy import DAY, HOUR, Free, Limit, Line, Pending, Plan, Running, plan
 from store.states import DeviceKind, Priority
 
 CPU, GPU = DeviceKind.cpu, DeviceKind.gpu
@@ -228,3 +228,32 @@ def test_long_queues_have_rounded_texts() -> None:
     made = plan(pending, [node], [holds(node, 1, HOUR)])
     assert told(made, pending[20]) == ("priority", f"20 jobs ahead; next is {pending[0].id}")
     assert told(made, pending[-1]) == ("priority", f"more than 50 jobs ahead; next is {pending[0].id}")
+
+
+def test_whoever_holds_all_that_is_allowed_waits_and_nobody_behind_does() -> None:
+    node = offers("n", GPU, 4, 8)
+    mine = [job(2, owner="ana", project="p") for _ in range(2)]
+    other, cpu = job(1, owner="ben", project="p"), job(1, CPU, owner="ana", project="p")
+    running = [Running(uuid.uuid4(), node.node, GPU, 4, HOUR, owner="ana", project="p")]
+    limits = {"user:ana": Limit(gpus=6), "project:p": Limit(running=3)}
+    made = plan([*mine, other, cpu], [node, offers("n", CPU, 1)], running, limits=limits)
+    assert {placement.job for placement in made.placements} == {mine[0].id, other.id, cpu.id}
+    assert told(made, mine[1]) == ("quota", "your running jobs hold 6 of the 6 GPUs allowed; this one needs 2")
+    late = job(1, owner="eva", project="p")
+    full = plan([*mine, other, late], [node], running, limits=limits)
+    assert told(full, late) == ("quota", "project p's running jobs are 3 of the 3 allowed")
+
+
+@given(JOBS, NODES, st.integers(0, 6), st.integers(0, 4))
+def test_no_plan_breaks_a_quota(pending: list[Pending], nodes: list[Free], gpus: int, running: int) -> None:
+    placed = {placement.job for placement in plan(pending, nodes, limits={"user:": Limit(gpus, running)}).placements}
+    on_gpus = [one for one in pending if one.id in placed and one.kind is GPU]
+    assert sum(one.devices for one in on_gpus) <= gpus
+    assert len(on_gpus) <= running
+
+
+def test_a_double_share_counts_half_of_what_was_used() -> None:
+    usage = {("p", "ana"): 3 * HOUR, ("q", "ben"): 2 * HOUR}
+    ana, ben = job(1, project="p", owner="ana"), job(1, project="q", owner="ben")
+    assert [one.id for one in Line([ana, ben], usage)] == [ben.id, ana.id]
+    assert [one.id for one in Line([ana, ben], usage, {"project:p": Limit(share=2.0)})] == [ana.id, ben.id]

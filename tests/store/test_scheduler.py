@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from store import attempts, database, jobs, leaders, line, scheduler, verbs
+from store import attempts, database, jobs, leaders, line, quotas, scheduler, verbs
+from store.errors import QuotaExceeded
 from store.leaders import SCHEDULER
 from store.states import DeviceState, JobState, NodeState
 from store.tables import Attempt, Device, DeviceLease, Job, Leader, Node, Project
@@ -74,6 +75,22 @@ def test_who_used_more_of_late_waits_longer(open_lab: Lab) -> None:
     assert line.order(lab.session) == [elsewhere.id, younger.id, older.id]
     assert [jobs.position(lab.session, one) for one in (older, younger)] == [3, 2]
     assert [job.id for job in jobs.queue(lab.session)] == line.order(lab.session)
+
+
+def test_a_quota_keeps_jobs_of_its_user_waiting_and_says_so(open_lab: Lab) -> None:
+    lab = open_lab
+    lab.node("gpus", slots=1, gpus=4)
+    quotas.put(lab.session, "user:admin", {"max_gpus": 1, "max_queued": 3}, lab.principal)
+    made = [lab.submit("retrieval") for _ in range(3)]
+    with pytest.raises(QuotaExceeded, match="the limit is 3"):
+        lab.submit("retrieval")
+    lab.session.commit()
+    assert scheduler.run_pass("me").placed == 1
+    waits = [one for one in made if states(lab, one) == ["queued"]]
+    assert [(one.waiting or {})["text"] for one in waits] == ["your running jobs hold 1 of the 1 GPUs allowed"] * 2
+    quotas.remove(lab.session, "user:admin", lab.principal)
+    lab.session.commit()
+    assert scheduler.run_pass("me").placed == 2
 
 
 @pytest.mark.parametrize(

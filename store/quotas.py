@@ -1,0 +1,69 @@
+"""Limits and shares of users and projects: `user:ana`, `project:video`. Limits count GPU jobs alone (RULINGS 21)."""
+
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from store import audit, notices
+from store.errors import NotFound
+from store.keys import Principal, Role
+from store.policy import Limit, Limits
+from store.tables import Project, Quota, User
+
+FIELDS = ("max_gpus", "max_running", "max_queued", "share")
+
+
+def put(session: Session, subject: str, values: dict[str, Any], principal: Principal) -> Quota:
+    """Set all of a subject's limits; what is not given is without limit. Raises Forbidden, NotFound."""
+    principal.require(Role.admin)
+    _check(session, subject)
+    before = _told(session.get(Quota, subject))
+    whole = {name: values.get(name) for name in FIELDS} | {"share": values.get("share") or 1.0}
+    session.execute(
+        insert(Quota).values(subject=subject, **whole).on_conflict_do_update(index_elements=["subject"], set_=whole)
+    )
+    audit.write(session, principal, "quota.put", subject, before=before, after=whole)
+    notices.notify(session, notices.QUEUE)
+    return session.get_one(Quota, subject, populate_existing=True)
+
+
+def remove(session: Session, subject: str, principal: Principal) -> None:
+    """Back to no limits and a share of 1. Raises Forbidden, NotFound."""
+    principal.require(Role.admin)
+    before = session.get(Quota, subject)
+    if before is None:
+        raise NotFound(f"{subject} has no quota")
+    audit.write(session, principal, "quota.remove", subject, before=_told(before))
+    session.execute(delete(Quota).where(Quota.subject == subject))
+    notices.notify(session, notices.QUEUE)
+
+
+def listed(session: Session) -> list[Quota]:
+    """All quotas by subject."""
+    return list(session.scalars(select(Quota).order_by(Quota.subject)))
+
+
+def limits(session: Session) -> Limits:
+    """What the policy needs of them."""
+    return {one.subject: Limit(one.max_gpus, one.max_running, one.share) for one in listed(session)}
+
+
+def max_queued(session: Session, user: str, default: int) -> int:
+    """How many jobs of a user may wait."""
+    quota = session.get(Quota, f"user:{user}")
+    return default if quota is None or quota.max_queued is None else quota.max_queued
+
+
+def _check(session: Session, subject: str) -> None:
+    kind, _, name = subject.partition(":")
+    tables: dict[str, type[User] | type[Project]] = {"user": User, "project": Project}
+    if kind not in tables or not name:
+        raise NotFound(f"{subject!r} is neither user:NAME nor project:NAME")
+    if session.scalar(select(tables[kind].id).where(tables[kind].name == name)) is None:
+        raise NotFound(f"there is no {kind} {name}")
+
+
+def _told(quota: Quota | None) -> dict[str, Any] | None:
+    return None if quota is None else {name: getattr(quota, name) for name in FIELDS}

@@ -1,5 +1,6 @@
 """The line of queued jobs as the database knows it: who waits, how much each has used, how long each may run."""
 
+from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -7,9 +8,10 @@ from sqlalchemy import Float, String, case, cast, func, select, text
 from sqlalchemy.orm import Session
 
 from store import quotas
-from store.policy import DAY, Limits, Line, Pending, Running, Usage
+from store.ends import Reason
+from store.policy import DAY, LEAVING_S, Limits, Line, Pending, Running, Usage
 from store.states import DeviceKind, JobState
-from store.tables import JSON, Attempt, Device, DeviceLease, Job
+from store.tables import JSON, Attempt, Checkpoint, Device, DeviceLease, Job
 
 MOST_PLANNED = 10_000  # queued jobs that one pass looks at
 HALF_LIFE_S = 7 * DAY
@@ -44,6 +46,9 @@ _TOOK = text(
     """
 )
 
+_SAVED_AT = select(func.max(Checkpoint.created_at)).where(Checkpoint.attempt_id == Attempt.id).scalar_subquery()
+_SINCE = {"started": Attempt.created_at, "saved": func.coalesce(_SAVED_AT, Attempt.created_at)}
+ONE_DAY, SPARED_FOR, SPARED_AFTER = timedelta(days=1), timedelta(hours=2), 2  # preemptions of a job (QUEUE 4)
 _SCALE = func.coalesce(Job.spec["scale"].astext, "")
 
 
@@ -151,34 +156,53 @@ def expected(session: Session, wanted: set[tuple[str, str]]) -> dict[tuple[str, 
 
 
 def running(session: Session) -> list[Running]:
-    """Jobs that hold devices, node by node, and when these are expected back."""
-    held = func.count(DeviceLease.id)
-    elapsed = cast(func.extract("epoch", func.now() - Attempt.created_at), Float)
+    """Jobs that hold devices, node by node: when these are expected back, and who might leave for others."""
+    seconds = {name: cast(func.extract("epoch", func.now() - since), Float) for name, since in _SINCE.items()}
     query = (
-        select(
-            Job.id,
-            Device.node_id,
-            Device.kind,
-            held,
-            elapsed,
-            Attempt.progress,
-            Job.kind,
-            cast(_SCALE, String),
-            Job.project,
-            Job.owner,
-        )
+        select(Job, Attempt, Device.node_id, Device.kind, func.count(DeviceLease.id), *seconds.values())
         .join(Attempt, Attempt.job_id == Job.id)
         .join(DeviceLease, DeviceLease.attempt_id == Attempt.id)
         .join(Device, Device.id == DeviceLease.gpu_id)
         .where(DeviceLease.released_at.is_(None))
-        .group_by(Job.id, Device.node_id, Device.kind, Attempt.id)
+        .group_by(Job.id, Attempt.id, Device.node_id, Device.kind)
     )
     rows = session.execute(query).all()
-    took = expected(session, {(row[6], row[7]) for row in rows})
-    return [
-        Running(job, node, kind, devices, *_left(seconds, progress, took.get((kind_, scale))), project, owner)
-        for job, node, kind, devices, seconds, progress, kind_, scale, project, owner in rows
-    ]
+    took = expected(session, {(job.kind, _scale(job)) for job, *_ in rows})
+    spared = _spared(session, [job.id for job, *_ in rows])
+    found = []
+    for job, attempt, node, kind, devices, elapsed, unsaved in rows:
+        stopping = job.state is JobState.stopping
+        left_s, guessed = _left(elapsed, attempt.progress, took.get((job.kind, _scale(job))))
+        found.append(
+            Running(
+                job.id,
+                node,
+                kind,
+                devices,
+                min(left_s, LEAVING_S) if stopping else left_s,
+                guessed and not stopping,
+                job.project,
+                job.owner,
+                tier=job.priority,
+                preemptible=bool(job.spec["queue"].get("preemptible")),
+                spared=job.id in spared,
+                stopping=stopping,
+                ran_s=elapsed,
+                unsaved_s=unsaved,
+            )
+        )
+    return found
+
+
+def _scale(job: Job) -> str:
+    return str(job.spec.get("scale") or "")
+
+
+def _spared(session: Session, running: list[UUID]) -> set[UUID]:
+    """Jobs that had to leave twice within a day, the last time less than two hours ago."""
+    left = (Attempt.job_id.in_(running), Attempt.reason == Reason.preempted, Attempt.exited_at > func.now() - ONE_DAY)
+    rows = select(Attempt.job_id).where(*left).group_by(Attempt.job_id).having(func.count() >= SPARED_AFTER)
+    return set(session.scalars(rows.having(func.max(Attempt.exited_at) > func.now() - SPARED_FOR)))
 
 
 def _left(elapsed_s: float, progress: JSON | None, expected_s: float | None) -> tuple[float, bool]:

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from store import attempts, database, leaders, line, notices
+from store import attempts, database, leaders, line, notices, verbs
 from store.leaders import SCHEDULER, Leadership
 from store.line import Queued
 from store.policy import Free, Placement, Plan, Waiting, plan
@@ -45,6 +45,8 @@ def place_all(session: Session, leadership: Leadership) -> Pass:
         return Pass(leading=False)
     queued = line.queued(session)
     found = look(session, queued)
+    for victim, beneficiary in found.victims.items():  # before placing: parts are locked before jobs
+        verbs.preempt(session, victim, beneficiary)
     placed = sum(_place(session, placement) for placement in found.placements)
     _say(session, found.waiting, queued.told)
     return Pass(True, placed, len(found.waiting), time.perf_counter() - began)

@@ -1,7 +1,7 @@
 """The policy on a described cluster: a trace of submissions replayed by the very code that places jobs (QUEUE 4).
 
-What it does not have: jobs that fail or are cancelled, machines that break. Jobs run for as long as the trace says;
-the policy knows only for how long they were expected to.
+What it does not have: jobs that fail or are cancelled, machines that break; a preempted job loses nothing. Jobs run for
+as long as the trace says; the policy knows only for how long they were expected to.
 """
 
 import csv
@@ -51,12 +51,15 @@ class Run(NamedTuple):
     """What became of a submission; `start_s` is None when no machine could ever hold it."""
 
     ask: Ask
-    start_s: float | None
-    node: str | None
+    start_s: float | None  # the first time
+    end_s: float | None
+    node: str | None  # the last one
+    preempted: int = 0
 
     @property
     def wait_s(self) -> float:
-        return math.inf if self.start_s is None else self.start_s - self.ask.submitted_s
+        """All the time in line, also after it had to leave."""
+        return math.inf if self.end_s is None else self.end_s - self.ask.submitted_s - self.ask.runtime_s
 
 
 class Replay(NamedTuple):
@@ -155,6 +158,7 @@ class Ledger:
 
 
 class _Held(NamedTuple):
+    start_s: float
     end_s: float
     ask: Ask
     node: uuid.UUID
@@ -170,20 +174,29 @@ def replay(asks: Sequence[Ask], machines: Sequence[Machine], pass_s: float = PAS
     held: dict[uuid.UUID, _Held] = {}
     runs: dict[uuid.UUID, Run] = {}
     passes: list[float] = []
+    left: dict[uuid.UUID, float] = {}  # of jobs that had to leave: what they still have to run
     ledger, coming = Ledger(), iter(ids.items())
     upcoming = next(coming, None)
-    while upcoming or held:
-        now = min([one.end_s for one in held.values()] + ([upcoming[1].submitted_s] if upcoming else []))
-        now = math.ceil(now / pass_s) * pass_s
+
+    def give_back(job: uuid.UUID) -> _Held:
+        over = held.pop(job)
+        free[over.node] += over.devices
+        ledger.hold(over.ask, -over.ask.gpus)
+        return over
+
+    again, now = False, 0.0
+    while upcoming or held or again:
+        events = [one.end_s for one in held.values()] + ([upcoming[1].submitted_s] if upcoming else [])
+        # Devices of those that had to leave are given out in the next pass.
+        now = now + pass_s if again else math.ceil(min(events) / pass_s) * pass_s
+        again = False
         ledger.advance(now)
         while upcoming and upcoming[1].submitted_s <= now:
             waiting[upcoming[0]] = upcoming[1]
             upcoming = next(coming, None)
         for job in [job for job, one in held.items() if one.end_s <= now]:
-            over = held.pop(job)
-            free[over.node] += over.devices
-            ledger.hold(over.ask, -over.ask.gpus)
-        if not waiting or not any(free.values()):
+            give_back(job)
+        if not waiting:
             continue
         began = time.perf_counter()
         made = plan(
@@ -197,10 +210,17 @@ def replay(asks: Sequence[Ask], machines: Sequence[Machine], pass_s: float = PAS
             ask = waiting.pop(placement.job)
             taken = set(placement.devices)
             free[placement.node] = [device for device in free[placement.node] if device not in taken]
-            held[placement.job] = _Held(now + ask.runtime_s, ask, placement.node, placement.devices)
+            end_s = now + left.pop(placement.job, ask.runtime_s)
+            held[placement.job] = _Held(now, end_s, ask, placement.node, placement.devices)
             ledger.hold(ask, ask.gpus)
-            runs[placement.job] = Run(ask, now, nodes[placement.node].name)
-    never = [Run(ask, None, None) for ask in waiting.values()]
+            was = runs.get(placement.job, Run(ask, now, None, None))
+            runs[placement.job] = was._replace(end_s=end_s, node=nodes[placement.node].name)
+        for job in made.victims:
+            over = give_back(job)
+            left[job], waiting[job] = over.end_s - now, over.ask
+            runs[job] = runs[job]._replace(preempted=runs[job].preempted + 1)
+        again = bool(made.victims)
+    never = [Run(ask, None, None, None) for ask in waiting.values()]
     return Replay([*runs.values(), *never], passes)
 
 
@@ -210,8 +230,10 @@ def _pending(job: uuid.UUID, ask: Ask, now: float) -> Pending:
 
 
 def _running(job: uuid.UUID, held: _Held, now: float) -> Running:
-    elapsed = now - (held.end_s - held.ask.runtime_s)
-    return Running(job, held.node, GPU, held.ask.gpus, max(held.ask.expected_s - elapsed, 60.0))
+    elapsed, ask = now - held.start_s, held.ask
+    left_s = max(ask.expected_s - elapsed, 60.0)
+    found = Running(job, held.node, GPU, ask.gpus, left_s, project=ask.project, owner=ask.user)
+    return found._replace(tier=ask.priority.rank, ran_s=elapsed)
 
 
 def report(found: Replay, machines: Sequence[Machine]) -> dict[str, Any]:
@@ -219,7 +241,7 @@ def report(found: Replay, machines: Sequence[Machine]) -> dict[str, Any]:
     runs = [run for run in found.runs if run.start_s is not None]
     gpus = sum(machine.gpus for machine in machines)
     begin = min(run.ask.submitted_s for run in found.runs)
-    end = max((run.ask.submitted_s + run.wait_s + run.ask.runtime_s for run in runs), default=begin)
+    end = max((run.end_s or begin for run in runs), default=begin)
     busy = sum(run.ask.gpus * run.ask.runtime_s for run in runs)
     users = sorted({(run.ask.project, run.ask.user) for run in runs})
     of = {who: [run for run in runs if (run.ask.project, run.ask.user) == who] for who in users}
@@ -227,6 +249,7 @@ def report(found: Replay, machines: Sequence[Machine]) -> dict[str, Any]:
     return {
         "jobs": len(found.runs),
         "never": len(found.runs) - len(runs),
+        "preemptions": sum(run.preempted for run in runs),
         "gpus": gpus,
         "span_h": round((end - begin) / HOUR, 2),
         "utilization": round(busy / (gpus * (end - begin)), 4) if end > begin else None,

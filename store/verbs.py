@@ -29,7 +29,7 @@ from store.states import (
 )
 from store.tables import Attempt, Job, JobEdge, Part
 
-CHANGEABLE = ("name", "labels", "priority", "max_restarts")
+SCHEDULER = Principal("scheduler", Role.operator)
 
 
 def cancel(session: Session, job_id: UUID, principal: Principal, *, force: bool = False, why: str = "") -> Job:
@@ -65,6 +65,17 @@ def pause(session: Session, job_id: UUID, principal: Principal) -> Job:
         raise _illegal(job, "paused")
     audit.write(session, principal, "job.pause", str(job.id), before={"state": str(job.state)})
     return _leave(session, job, attempt, principal, StopFor.pause)
+
+
+def preempt(session: Session, job_id: UUID, beneficiary: UUID) -> bool:
+    """Ask a running job to save, leave and wait in line again; whether it could be asked. For the scheduler."""
+    job, attempt = _lock_both(session, job_id)
+    if attempt is None or job.state not in (JobState.scheduled, JobState.running):
+        return False  # it has ended, or leaves already
+    why = f"for job {beneficiary}"
+    audit.write(session, SCHEDULER, "job.preempt", str(job.id), after={"for": str(beneficiary)})
+    _leave(session, job, attempt, SCHEDULER, StopFor.preempt, why=why)
+    return True
 
 
 def resume(session: Session, job_id: UUID, principal: Principal) -> Job:

@@ -41,6 +41,9 @@ class Queue(Spec):
     labels: Labels = Field({})
     after: tuple[After, ...] = ()
     hold: bool = Field(False, description="It waits until somebody releases it.")
+    preemptible: bool = Field(
+        False, description="It may have to save and leave for a higher tier; one of the lowest always may."
+    )
     max_restarts: Annotated[NonNegativeInt, Field(le=100)] = Field(
         2, description="Restarts after an error of the job itself; faults of machines are counted apart."
     )

@@ -166,10 +166,10 @@ def test_tiers_go_first_then_those_who_used_less_then_the_older() -> None:
     usage = {("p", "ana"): 5 * HOUR, ("p", "ben"): HOUR, ("q", "eva"): 5.5 * HOUR}
     ana, ben = job(1, project="p", owner="ana", waited_s=90.0), job(1, project="p", owner="ben", waited_s=10.0)
     eva, new = job(1, project="q", owner="eva", waited_s=99.0), job(1, project="r", owner="new", waited_s=1.0)
-    low = job(1, tier=Priority.low.rank, project="r", owner="new", waited_s=500.0)
+    lowest = job(1, tier=Priority.low.rank, project="r", owner="new", waited_s=500.0)
     older = job(1, project="p", owner="ben", waited_s=50.0)
-    order = [one.id for one in Line([low, ana, ben, eva, new, older], usage)]
-    assert order == [one.id for one in (new, eva, older, ben, ana, low)]
+    order = [one.id for one in Line([lowest, ana, ben, eva, new, older], usage)]
+    assert order == [one.id for one in (new, eva, older, ben, ana, lowest)]
 
 
 def test_equal_ones_take_turns_within_a_pass() -> None:
@@ -193,9 +193,9 @@ def test_each_day_of_waiting_halves_what_was_used_and_a_week_lifts_the_lowest_ti
     starved, fresh = job(1, owner="greedy", waited_s=6.7 * DAY), job(1, owner="new", waited_s=0.0)
     assert [one.id for one in Line([fresh, starved], usage)] == [starved.id, fresh.id]
     starved = starved._replace(waited_s=6.6 * DAY)
-    low = job(1, tier=Priority.low.rank, owner="new", waited_s=7 * DAY + 1)
+    lifted = job(1, tier=Priority.low.rank, owner="new", waited_s=7 * DAY + 1)
     high = job(1, tier=Priority.high.rank, owner="greedy")
-    assert [one.id for one in Line([low, fresh, starved, high], usage)] == [high.id, low.id, fresh.id, starved.id]
+    assert [one.id for one in Line([lifted, fresh, starved, high], usage)] == [high.id, lifted.id, fresh.id, starved.id]
 
 
 def told(made: Plan, one: Pending) -> tuple[str, str]:
@@ -257,3 +257,54 @@ def test_a_double_share_counts_half_of_what_was_used() -> None:
     ana, ben = job(1, project="p", owner="ana"), job(1, project="q", owner="ben")
     assert [one.id for one in Line([ana, ben], usage)] == [ben.id, ana.id]
     assert [one.id for one in Line([ana, ben], usage, {"project:p": Limit(share=2.0)})] == [ana.id, ben.id]
+
+
+HIGH, LOW = Priority.high.rank, Priority.low.rank
+
+
+def low(node: Free, devices: int, name: str, **more: object) -> Running:
+    known: dict[str, object] = {"tier": LOW, "ran_s": HOUR, "unsaved_s": 60.0}
+    return holds(node, devices, 10 * HOUR, name)._replace(**(known | more))
+
+
+def test_the_fewest_of_lower_tiers_with_the_least_to_lose_leave_for_the_first_in_line() -> None:
+    a, b = offers("a", GPU, 0, 4), offers("b", GPU, 1, 4)
+    wide = job(3, tier=HIGH)
+    small = [low(a, 1, f"small{i}") for i in range(4)]
+    two, other = low(b, 2, "two", unsaved_s=600.0), low(b, 1, "one", unsaved_s=10.0)
+    made = plan([wide], [a, b], [*small, two, other])
+    assert made.victims == {two.job: wide.id}  # one victim of b and its free device, not three of a
+    assert made.waiting[wide.id].text == (
+        f"needs 3 GPUs on one node; most free: 1 on b; asked to save and leave for it: job {two.job}"
+    )
+    narrow = plan([job(2, tier=HIGH)], [a, b], [*small, two, other])
+    assert list(narrow.victims) == [other.job]  # as few, with less to lose
+
+
+def test_what_is_freed_by_preemption_is_kept_and_nobody_else_is_asked_meanwhile() -> None:
+    node = offers("a", GPU, 1, 2)
+    leaving = low(node, 1, "leaving", stopping=True, left_s=120.0)
+    wide, next_ = job(2, tier=HIGH), job(1, tier=HIGH)
+    made = plan([wide, next_], [node], [leaving])
+    assert (made.victims, made.placements) == ({}, [])
+    assert made.waiting[next_.id].code == "reserved"
+    fresh = plan([wide, next_], [node], [low(node, 1, "still")])
+    assert (len(fresh.victims), fresh.placements) == (1, [])
+
+
+@given(st.data())
+def test_only_the_willing_of_lower_tiers_that_have_run_leave(data: st.DataObject) -> None:
+    node = offers("a", GPU, 0, 4)
+    flag, tier = st.booleans(), st.integers(0, 3)
+    running = [
+        low(node, 1, f"r{i}", tier=data.draw(tier), preemptible=data.draw(flag), spared=data.draw(flag),
+            ran_s=data.draw(st.sampled_from([599.0, 600.0])))
+        for i in range(4)
+    ]  # fmt: skip
+    first = job(data.draw(st.integers(1, 4)), tier=data.draw(tier), waited_s=data.draw(st.sampled_from([59.0, 60.0])))
+    by_id = {one.job: one for one in running}
+    victims = [by_id[victim] for victim in plan([first], [node], running).victims]
+    for one in victims:
+        willing = one.preemptible or one.tier == LOW or (first.tier == 0 and one.tier == Priority.normal.rank)
+        assert (one.tier > first.tier, willing, one.ran_s >= 600, one.spared) == (True, True, True, False)
+    assert not victims or (first.waited_s >= 60 and len(victims) == first.devices)

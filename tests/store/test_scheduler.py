@@ -7,9 +7,10 @@ import pytest
 from sqlalchemy import func, select, update
 
 from store import attempts, database, jobs, leaders, line, quotas, scheduler, verbs
+from store.ends import Reason
 from store.errors import QuotaExceeded
 from store.leaders import SCHEDULER
-from store.states import DeviceState, JobState, NodeState
+from store.states import DeviceState, JobState, NodeState, StopFor
 from store.tables import Attempt, Device, DeviceLease, Job, Leader, Node, Project
 from tests.store.lab import Lab
 
@@ -91,6 +92,27 @@ def test_a_quota_keeps_jobs_of_its_user_waiting_and_says_so(open_lab: Lab) -> No
     quotas.remove(lab.session, "user:admin", lab.principal)
     lab.session.commit()
     assert scheduler.run_pass("me").placed == 2
+
+
+def test_a_low_job_saves_and_leaves_for_a_higher_tier_and_keeps_its_place_in_line(open_lab: Lab) -> None:
+    lab = open_lab
+    low = lab.submit("retrieval", queue={"priority": "low"}, resources={"cpu_slots": 2})
+    lease = lab.run(low)
+    long_ago = func.now() - timedelta(minutes=11)
+    lab.session.execute(update(Attempt).values(created_at=long_ago))
+    first = lab.submit("retrieval")
+    lab.session.execute(update(Job).values(submitted_at=long_ago))
+    lab.session.commit()
+    assert scheduler.run_pass("me")[:3] == (True, 0, 1)
+    assert states(lab, low, first) == ["stopping", "queued"]
+    assert (first.waiting or {})["text"].endswith(f"asked to save and leave for it: job {low.id}")
+    assert attempts.orders(lab.session, lease).stop_for is StopFor.preempt
+    assert scheduler.run_pass("me").placed == 0  # it waits for the devices, and asks nobody else
+    with database.sessions.begin() as session:
+        Lab(session, lab.principal).finish(lease, Reason.preempted)
+    assert scheduler.run_pass("me").placed == 1
+    assert states(lab, low, first) == ["queued", "scheduled"]
+    assert (low.reason, low.infra_restarts, low.user_restarts) == ("preempted", 0, 0)
 
 
 @pytest.mark.parametrize(

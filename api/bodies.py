@@ -87,6 +87,12 @@ class NewQuota(Body):
     share: float = Field(1.0, gt=0, le=1e6, description="Weight in fair share: with 2, twice as much counts as much.")
 
 
+class Because(Body):
+    """Why a machine is taken out."""
+
+    reason: str = Field("", max_length=200)
+
+
 class Retry(Body):
     """How to try again."""
 

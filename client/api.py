@@ -174,6 +174,24 @@ class Client:
         """Machines, their devices and leases."""
         return pages.items(self.connection, "/nodes")
 
+    def node(self, name_or_id: str) -> dict[str, Any]:
+        """A machine by its name, its id or the unique start of that. Raises NotFound, BadInput."""
+        named = [node for node in self.nodes() if node["name"] == name_or_id]
+        return (
+            named[0]
+            if named
+            else self._json(self.connection.get(f"/nodes/{self.resolve('/nodes', name_or_id)}").json())
+        )
+
+    def set_node(self, name_or_id: str, verb: str, reason: str = "") -> dict[str, Any]:
+        """cordon, drain or ready a machine. Operators. Raises NotFound, Forbidden."""
+        path = f"/nodes/{self.node(name_or_id)['id']}/{verb}"
+        return self._json(self.connection.post(path, {"reason": reason} if reason else None).json())
+
+    def set_device(self, device: str, verb: str) -> dict[str, Any]:
+        """cordon one device or make it ready; its machine as it is then. Operators. Raises NotFound, Forbidden."""
+        return self._json(self.connection.post(f"/devices/{device}/{verb}").json())
+
     def queue(self) -> dict[str, Any]:
         """Waiting jobs in their order, each with the reason."""
         return self._json(self.connection.get("/queue").json())

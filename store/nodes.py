@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from store import moves, notices
-from store.errors import NotFound
+from store.errors import IllegalMove, NotFound
 from store.policy import WEIGHTS
 from store.settings import settings
 from store.states import (
@@ -124,6 +124,8 @@ def set_state(session: Session, node_id: UUID, state: NodeState, reason: str = "
     """An operator cordons, drains (asks its attempts to leave) or readies a node. Raises NotFound."""
     node = _get(session, node_id)
     node.state, node.reason = state, reason or None
+    if state is NodeState.ready:
+        node.unclaimed = 0
     if state is NodeState.draining:
         live = select(Part.attempt_id).where(Part.node_id == node_id, Part.state.in_(LIVE_PARTS))
         for attempt in session.scalars(live.order_by(Part.attempt_id)).all():
@@ -131,6 +133,19 @@ def set_state(session: Session, node_id: UUID, state: NodeState, reason: str = "
     notices.notify(session, notices.QUEUE)
     session.flush()
     return node
+
+
+def set_device_state(session: Session, device_id: UUID, state: DeviceState) -> Device:
+    """An operator takes one device out, or offers it again (a ghost too, once looked at). Raises NotFound."""
+    device = session.get(Device, device_id, populate_existing=True)
+    if device is None:
+        raise NotFound(f"no device {device_id}")
+    if device.state is DeviceState.missing:
+        raise IllegalMove("its machine does not find this device", state=str(device.state), allowed=[])
+    device.state = state
+    notices.notify(session, notices.QUEUE)
+    session.flush()
+    return device
 
 
 def mark_lost(session: Session, silent_s: float) -> list[str]:

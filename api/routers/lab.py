@@ -5,11 +5,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
+from sqlalchemy.orm import Session
 
-from api.authentication import PrincipalDep, ViewerDep
-from api.bodies import NewKey, NewQuota, parse_body
+from api.authentication import OperatorDep, PrincipalDep, ViewerDep
+from api.bodies import Because, NewKey, NewQuota, parse_body
 from api.dependencies import SessionDep
-from api.json_bodies import JsonBody
+from api.json_bodies import JsonBody, OptionalJsonBody
 from api.openapi import problems
 from api.pages import Cursor, Limit, cut
 from api.trail import TrailDep
@@ -20,6 +21,7 @@ from store import jobs, keys, line, nodes, quotas
 from store.errors import Forbidden, NotFound
 from store.keys import Principal, Role
 from store.policy import HOUR
+from store.states import DeviceState, NodeState
 from store.tables import ApiKey
 
 router = APIRouter(tags=["lab"])
@@ -84,6 +86,53 @@ def list_nodes(
 def get_node(node_id: UUID, principal: ViewerDep, session: SessionDep) -> dict[str, Any]:
     """One machine."""
     return nodes.one(session, node_id)
+
+
+@router.post("/nodes/{node_id}/cordon", status_code=202, responses=problems(403, 404))
+def cordon_node(
+    node_id: UUID, body: OptionalJsonBody, principal: OperatorDep, session: SessionDep, trail: TrailDep
+) -> dict[str, Any]:
+    """Give it nothing new; what runs there runs on. `{"reason": "..."}` is shown (operators)."""
+    return _set_node(session, trail, node_id, NodeState.cordoned, body)
+
+
+@router.post("/nodes/{node_id}/drain", status_code=202, responses=problems(403, 404))
+def drain_node(
+    node_id: UUID, body: OptionalJsonBody, principal: OperatorDep, session: SessionDep, trail: TrailDep
+) -> dict[str, Any]:
+    """Give it nothing new and ask what runs there to save and go on elsewhere (operators)."""
+    return _set_node(session, trail, node_id, NodeState.draining, body)
+
+
+@router.post("/nodes/{node_id}/ready", status_code=202, responses=problems(403, 404))
+def ready_node(node_id: UUID, principal: OperatorDep, session: SessionDep, trail: TrailDep) -> dict[str, Any]:
+    """Offer it again (operators)."""
+    return _set_node(session, trail, node_id, NodeState.ready, None)
+
+
+def _set_node(session: Session, trail: TrailDep, node_id: UUID, state: NodeState, body: Any) -> dict[str, Any]:
+    reason = parse_body(Because, body or {}).reason
+    node = nodes.set_state(session, node_id, state, reason)
+    trail.write(f"node.{state}", node.name, {"reason": reason})
+    return nodes.one(session, node_id)
+
+
+@router.post("/devices/{device_id}/cordon", status_code=202, responses=problems(403, 404, 409))
+def cordon_device(device_id: UUID, principal: OperatorDep, session: SessionDep, trail: TrailDep) -> dict[str, Any]:
+    """Give out one device no more (operators)."""
+    return _set_device(session, trail, device_id, DeviceState.cordoned)
+
+
+@router.post("/devices/{device_id}/ready", status_code=202, responses=problems(403, 404, 409))
+def ready_device(device_id: UUID, principal: OperatorDep, session: SessionDep, trail: TrailDep) -> dict[str, Any]:
+    """Offer it again, also one that was found in use by nobody (`ghost`), once you have looked (operators)."""
+    return _set_device(session, trail, device_id, DeviceState.ok)
+
+
+def _set_device(session: Session, trail: TrailDep, device_id: UUID, state: DeviceState) -> dict[str, Any]:
+    device = nodes.set_device_state(session, device_id, state)
+    trail.write(f"device.{state}", str(device_id), {})
+    return nodes.one(session, device.node_id)
 
 
 @router.get("/queue")

@@ -8,6 +8,7 @@ from client.commands import (
     experiments,
     jobs,
     lab,
+    nodes,
     output,
     quotas,
     results,
@@ -55,3 +56,4 @@ app.add_typer(datasets.root, name="root")
 app.add_typer(checkpoints.checkpoint, name="checkpoint")
 app.add_typer(lab.key, name="key")
 app.add_typer(quotas.quota, name="quota")
+app.add_typer(nodes.node, name="node")

@@ -241,6 +241,20 @@ def test_quotas_are_set_listed_and_removed(cmac: Cmac) -> None:
     assert (missing.code, "there is no user nobody" in missing.err) == (2, True)
 
 
+def test_a_machine_is_taken_out_and_put_back_by_its_name(cmac: Cmac) -> None:
+    (name,) = [row["name"] for row in json.loads(cmac("nodes", "--json").out)]
+    assert json.loads(cmac("node", "cordon", name, "--reason", "loud", "--json").out)["state"] == "cordoned"
+    assert "cordoned (loud)" in cmac("node", "show", name).out
+    assert json.loads(cmac("node", "drain", name, "--json").out)["state"] == "draining"
+    assert json.loads(cmac("node", "ready", name, "--json").out)["state"] == "ready"
+    taken = json.loads(cmac("node", "cordon", name, "--device", "0", "--json").out)
+    assert [one["state"] for one in taken["devices"]].count("cordoned") == 1
+    assert cmac("node", "ready", name, "--device", "0").code == 0
+    wrong = cmac("node", "cordon", name, "--device", "99")
+    assert (wrong.code, "has no cpu 99" in wrong.err) == (2, True)
+    assert cmac("node", "show", "nobody").code == 2
+
+
 def test_weights_are_imported_shown_and_fetched(cmac: Cmac, lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "weights.pt").write_bytes(b"weights")
     row = json.loads(cmac("checkpoint", "import", str(tmp_path / "weights.pt"), "--layout", "gdt", "--json").out)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from store import attempts, database, jobs, leaders, line, quotas, scheduler, verbs
+from store import attempts, database, jobs, leaders, line, nodes, quotas, scheduler, verbs
 from store.ends import Reason
 from store.errors import QuotaExceeded
 from store.leaders import SCHEDULER
@@ -113,6 +113,23 @@ def test_a_low_job_saves_and_leaves_for_a_higher_tier_and_keeps_its_place_in_lin
     assert scheduler.run_pass("me").placed == 1
     assert states(lab, low, first) == ["queued", "scheduled"]
     assert (low.reason, low.infra_restarts, low.user_restarts) == ("preempted", 0, 0)
+
+
+def test_a_drained_machine_gets_nothing_new_and_its_jobs_go_back_to_the_queue(open_lab: Lab) -> None:
+    lab = open_lab
+    job = lab.submit("retrieval")
+    lease = lab.run(job)
+    node = lab.session.scalars(select(Node)).one()
+    nodes.set_state(lab.session, node.id, NodeState.draining, "new fan")
+    lab.session.commit()
+    assert attempts.orders(lab.session, lease).stop_for is StopFor.drain
+    lab.finish(lease, Reason.drained)
+    lab.session.commit()
+    assert (job.state, job.infra_restarts) == (JobState.queued, 0)
+    assert scheduler.run_pass("me").placed == 0
+    nodes.set_state(lab.session, node.id, NodeState.ready)
+    lab.session.commit()
+    assert scheduler.run_pass("me").placed == 1
 
 
 @pytest.mark.parametrize(

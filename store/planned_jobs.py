@@ -2,19 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from cmac_core.experiments.expansion import Plan, PlannedJob
 from cmac_core.specs import Import, JobCheckpoint, JobSpec, Pack
 from cmac_core.specs.problems import FieldProblem
 from store import capacity, compatibility, datasets, jobs, submission
-from store.errors import QuotaExceeded, SpecProblem, UnknownReference
+from store.errors import SpecProblem, UnknownReference
 from store.keys import Principal
-from store.settings import settings
-from store.states import WAITING
 from store.submission import Findings
 from store.tables import Job
 
@@ -41,7 +40,7 @@ class Entered:
 def enter(session: Session, plan: Plan, principal: Principal, labels: Mapping[str, str]) -> Entered:
     """Enter all jobs, parents first; whoever finds problems undoes the rest. Raises Forbidden, QuotaExceeded."""
     submission.check_rights(session, plan.jobs[0].spec.queue, principal)  # all have the experiment's
-    _check_quota(session, len(plan.jobs), principal)
+    submission.check_queued(session, principal, len(plan.jobs))
     entered = Entered()
     _find_datasets(session, plan, principal, entered.found)
     if entered.found.problems:
@@ -57,7 +56,9 @@ def enter(session: Session, plan: Plan, principal: Principal, labels: Mapping[st
             _note(planned, refused, entered.found)
             continue
         entered.warnings += [(place, f"{pointer}: {message}") for pointer, message in resolved.warnings]
-        entered.jobs[place] = jobs.enter(session, resolved, principal)
+        job = entered.jobs[place] = jobs.enter(session, resolved, principal)
+        # A moment apart, so that they wait in the table's order and it fills row by row.
+        job.submitted_at = func.now() + timedelta(microseconds=place)
     return entered
 
 
@@ -67,14 +68,6 @@ def _ready(planned: PlannedJob, parent: UUID | None, labels: Mapping[str, str]) 
     queue = spec.queue.model_copy(update={"labels": {**spec.queue.labels, **labels}})
     known = {} if parent is None else {"checkpoint": JobCheckpoint(job=parent)}
     return spec.model_copy(update={"queue": queue, **known})
-
-
-def _check_quota(session: Session, count: int, principal: Principal) -> None:
-    limit = settings().queued_per_user
-    used = session.scalar(select(func.count()).where(Job.owner == principal.user, Job.state.in_(WAITING))) or 0
-    if used + count > limit:
-        message = f"this makes {count:,} jobs and {used:,} of yours wait already; the limit is {limit:,}"
-        raise QuotaExceeded(message, limit=limit, used=used)
 
 
 def _find_datasets(session: Session, plan: Plan, principal: Principal, found: Findings) -> None:

@@ -109,10 +109,17 @@ def check_rights(session: Session, queue: Queue, principal: Principal) -> None:
         raise Forbidden(f"your key is for the project {principal.project}, not for {queue.project}")
     if queue.priority == "urgent" and not principal.role.includes(Role.operator):
         raise Forbidden("priority urgent is for operators", needs_role=str(Role.operator))
+    check_queued(session, principal, 1)
+
+
+def check_queued(session: Session, principal: Principal, count: int) -> None:
+    """Raises QuotaExceeded when so many more of their jobs may not wait."""
     limit = quotas.max_queued(session, principal.user, settings().queued_per_user)
     used = session.scalar(select(func.count()).where(Job.owner == principal.user, Job.state.in_(WAITING))) or 0
-    if used >= limit:
-        raise QuotaExceeded(f"{used} of your jobs are waiting; the limit is {limit}", limit=limit, used=used)
+    if used + count > limit:
+        more = f"this makes {count:,} jobs and " if count > 1 else ""
+        message = f"{more}{used:,} of your jobs are waiting; the limit is {limit:,}"
+        raise QuotaExceeded(message, limit=limit, used=used)
 
 
 def cost(session: Session, resolved: Resolved) -> dict[str, Any]:

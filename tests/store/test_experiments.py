@@ -8,7 +8,7 @@ from sqlalchemy import event, func, select
 
 from cmac_core.events import Result, Value, Warned
 from cmac_core.specs.experiment import Experiment as Spec
-from store import dry_runs, experiment_results, experiments, jobs
+from store import dry_runs, experiment_results, experiments, jobs, line, quotas
 from store.ends import Reason
 from store.errors import BadRequest, Forbidden, InvalidSpec, NotFound, QuotaExceeded, SpecProblem, UnknownReference
 from store.keys import Principal, Role
@@ -228,11 +228,24 @@ def test_fewer_clips_than_a_step_takes_are_refused_at_once(lab: Lab) -> None:
     assert "a step takes 16 videos, and few@1 has 12" in told["/set"]
 
 
-def test_a_limit_is_told_before_anything_is_stored(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    limited = type("S", (), {"queued_per_user": 3})
-    monkeypatch.setattr("store.planned_jobs.settings", limited)
-    with pytest.raises(QuotaExceeded, match="makes 4 jobs and 0 of yours wait already; the limit is 3"):
+def test_a_limit_is_told_before_anything_is_stored(lab: Lab) -> None:
+    quotas.put(lab.session, "user:admin", {"max_queued": 3}, lab.principal)
+    with pytest.raises(QuotaExceeded, match="makes 4 jobs and 0 of your jobs are waiting; the limit is 3"):
         submit(lab)
+
+
+def test_its_jobs_wait_in_the_tables_order(lab: Lab) -> None:
+    experiment = submit(lab, **GRID, seeds=[0, 1])
+    waiting = {found.id: names for found, names in experiments.jobs_of(lab.session, experiment)}
+    order = [waiting[found] for found in line.order(lab.session)]
+    assert order == [["grid/a/0"], ["grid/a/1"], ["grid/b/0"], ["grid/b/1"]]
+    for cell in ("grid/b/1", "grid/a/0"):
+        done = job(lab, experiment, cell)
+        lease = lab.run(done)
+        lab.save(done, lease)
+        lab.finish(lease)
+    first = [waiting[found] for found in line.order(lab.session)]
+    assert first == [["grid/a/0/found"], ["grid/a/1"], ["grid/b/0"], ["grid/b/1/found"]]
 
 
 def test_it_belongs_to_its_project_and_its_owner(lab: Lab) -> None:

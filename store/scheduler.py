@@ -18,7 +18,7 @@ from store.line import Queued
 from store.policy import Free, Placement, Plan, Waiting, plan
 from store.settings import settings
 from store.states import DeviceKind, DeviceState, NodeState
-from store.tables import JSON, Device, DeviceLease, Node
+from store.tables import Device, DeviceLease, Node
 
 
 class Pass(NamedTuple):
@@ -103,13 +103,13 @@ _SAY = text(
 )
 
 
-def _say(session: Session, waiting: dict[UUID, Waiting], told: dict[UUID, JSON | None]) -> None:
+def _say(session: Session, waiting: dict[UUID, Waiting], told: dict[UUID, str]) -> None:
     """Write why jobs wait, where that has changed."""
-    new = {
-        job: {"code": why.code, "text": why.text, "expected_start": why.start.isoformat() if why.start else None}
-        for job, why in waiting.items()
-    }
-    changed = [job for job, value in new.items() if told.get(job) != value]
+    changed, texts = [], []
+    for job, why in waiting.items():
+        start = why.start.isoformat() if why.start else None
+        if told.get(job) != line.told(why.code, why.text, start):
+            changed.append(job)
+            texts.append(json.dumps({"code": why.code, "text": why.text, "expected_start": start}))
     if changed:
-        texts = [json.dumps(new[job]) for job in changed]
         session.execute(_SAY, {"jobs": changed, "texts": texts, "channel": notices.JOBS})

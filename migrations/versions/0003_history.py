@@ -1,4 +1,4 @@
-"""An index by which the scheduler finds how long the last jobs of a kind and scale took."""
+"""Scale as a column, and an index by which the scheduler finds how long the last jobs of a kind and scale took."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,10 +11,12 @@ depends_on = None
 
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
+    scale = sa.Computed("coalesce(spec ->> 'scale', '')", persisted=True)
+    op.add_column("jobs", sa.Column("scale", sa.Text(), scale, nullable=False))
     op.create_index(
         "ix_jobs_took",
         "jobs",
-        ["kind", sa.literal_column("coalesce(spec ->> 'scale', '')"), "ended_at"],
+        ["kind", "scale", "ended_at"],
         unique=False,
         postgresql_where=sa.text("state = 'succeeded'"),
     )
@@ -23,3 +25,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.drop_index("ix_jobs_took", table_name="jobs")
+    op.drop_column("jobs", "scale")

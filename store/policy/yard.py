@@ -73,7 +73,7 @@ class Yard:
     def preempt(self, job: Pending) -> list[Running]:
         """The fewest jobs of lower tiers whose end makes room for this one; their node is then kept for it.
 
-        None when it has not waited long enough, or when jobs that are leaving already make room.
+        Nobody when it has not waited long enough, or when jobs that are leaving already make room.
         """
         if job.waited_s < PREEMPT_AFTER_S or any(self._leaves(node) >= job.devices for node in self.free):
             return []

@@ -21,7 +21,7 @@ from client.terminal import notes
 Spec = dict[str, Any]
 
 MEDIA_LIMIT = 6  # clips of which pictures are fetched
-_CLIP_PASSES = 16_000  # clips that the training sees in all: what two cores do in three minutes
+_CLIP_PASSES = 16_000  # clips that the training sees in all: what a core does in five minutes
 _NO_LABELS = {"split", "fold", "video", "file", "filename", "path", "source", "clip", "id"}
 _NAMED_LABELS = ("class", "label", "category")
 

@@ -138,7 +138,7 @@ def used(session: Session) -> Usage:
 
 
 def shares(session: Session) -> list[Share]:
-    """Everybody who has used, has or waits for a device, in the order in which projects and people come next."""
+    """Everybody who has used, has or waits for a device, those of the least used project first."""
     seconds = used(session)
     who = (DeviceLease.project, DeviceLease.owner)
     gpus, slots = (func.count().filter(Device.kind == kind) for kind in (DeviceKind.gpu, DeviceKind.cpu))

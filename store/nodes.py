@@ -10,17 +10,14 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from store import moves, notices
+from store import notices, verbs
 from store.errors import IllegalMove, NotFound
 from store.policy import WEIGHTS
 from store.settings import settings
 from store.states import (
     LIVE_PARTS,
-    AttemptState,
-    Desired,
     DeviceKind,
     DeviceState,
-    JobState,
     NodeState,
     StopFor,
 )
@@ -127,9 +124,9 @@ def set_state(session: Session, node_id: UUID, state: NodeState, reason: str = "
     if state is NodeState.ready:
         node.unclaimed = 0
     if state is NodeState.draining:
-        live = select(Part.attempt_id).where(Part.node_id == node_id, Part.state.in_(LIVE_PARTS))
-        for attempt in session.scalars(live.order_by(Part.attempt_id)).all():
-            _drain(session, attempt)
+        live = select(Attempt.job_id).join(Part).where(Part.node_id == node_id, Part.state.in_(LIVE_PARTS))
+        for job in session.scalars(live.order_by(Attempt.job_id)).all():
+            verbs.vacate(session, job, StopFor.drain, f"{node.name} is drained")
     notices.notify(session, notices.QUEUE)
     session.flush()
     return node
@@ -153,18 +150,6 @@ def mark_lost(session: Session, silent_s: float) -> list[str]:
     silent = update(Node).where(Node.state == NodeState.ready)
     silent = silent.where(Node.heartbeat_at < func.now() - timedelta(seconds=silent_s))
     return list(session.scalars(silent.values(state=NodeState.lost, reason="no heartbeat").returning(Node.name)))
-
-
-def _drain(session: Session, attempt_id: UUID) -> None:
-    lock = {"key_share": True}
-    attempt = session.get_one(Attempt, attempt_id, with_for_update=lock, populate_existing=True)
-    if attempt.state is AttemptState.exited or attempt.desired is Desired.stop:
-        return
-    job = moves.lock(session, attempt.job_id)
-    attempt.desired, attempt.stop_for = Desired.stop, StopFor.drain
-    attempt.stop_deadline = func.now() + timedelta(seconds=job.grace_s)
-    if job.state in (JobState.scheduled, JobState.running):
-        moves.move(session, job, JobState.stopping, "system", stop_for=StopFor.drain)
 
 
 def _get(session: Session, node_id: UUID) -> Node:

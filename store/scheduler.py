@@ -17,7 +17,7 @@ from store.leaders import SCHEDULER, Leadership
 from store.line import Queued
 from store.policy import Free, Placement, Plan, Waiting, plan
 from store.settings import settings
-from store.states import DeviceKind, DeviceState, NodeState
+from store.states import DeviceKind, DeviceState, NodeState, StopFor
 from store.tables import Device, DeviceLease, Node
 
 
@@ -46,7 +46,7 @@ def place_all(session: Session, leadership: Leadership) -> Pass:
     queued = line.queued(session)
     found = look(session, queued)
     for victim, beneficiary in found.victims.items():  # before placing: parts are locked before jobs
-        verbs.preempt(session, victim, beneficiary)
+        verbs.vacate(session, victim, StopFor.preempt, f"for job {beneficiary}")
     placed = sum(_place(session, placement) for placement in found.placements)
     _say(session, found.waiting, queued.told)
     return Pass(True, placed, len(found.waiting), time.perf_counter() - began)

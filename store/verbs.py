@@ -13,7 +13,7 @@ from store.ending import Ending, end
 from store.ends import STOPPED, Reason
 from store.errors import Forbidden, IllegalMove
 from store.jobs import allowed, get, may_change
-from store.keys import Principal, Role
+from store.keys import SYSTEM, Principal, Role
 from store.moves import lock, move, settle
 from store.states import (
     ACTIVE,
@@ -28,8 +28,6 @@ from store.states import (
     StopFor,
 )
 from store.tables import Attempt, Job, JobEdge, Part
-
-SCHEDULER = Principal("scheduler", Role.operator)
 
 
 def cancel(session: Session, job_id: UUID, principal: Principal, *, force: bool = False, why: str = "") -> Job:
@@ -67,14 +65,16 @@ def pause(session: Session, job_id: UUID, principal: Principal) -> Job:
     return _leave(session, job, attempt, principal, StopFor.pause)
 
 
-def preempt(session: Session, job_id: UUID, beneficiary: UUID) -> bool:
-    """Ask a running job to save, leave and wait in line again; whether it could be asked. For the scheduler."""
+def vacate(session: Session, job_id: UUID, stop_for: StopFor, why: str) -> bool:
+    """Ask a running job to save, leave its machine and wait in line again; whether it could be asked.
+
+    For the scheduler (preempt) and for machines that are drained.
+    """
     job, attempt = _lock_both(session, job_id)
     if attempt is None or job.state not in (JobState.scheduled, JobState.running):
         return False  # it has ended, or leaves already
-    why = f"for job {beneficiary}"
-    audit.write(session, SCHEDULER, "job.preempt", str(job.id), after={"for": str(beneficiary)})
-    _leave(session, job, attempt, SCHEDULER, StopFor.preempt, why=why)
+    audit.write(session, SYSTEM, f"job.{stop_for}", str(job.id), after={"why": why})
+    _leave(session, job, attempt, SYSTEM, stop_for, why=why)
     return True
 
 
@@ -161,8 +161,9 @@ def _illegal(job: Job, become: str) -> IllegalMove:
 def _moved(session: Session, job: Job, to: JobState, principal: Principal, action: str) -> Job:
     audit.write(session, principal, action, str(job.id), before={"state": str(job.state)})
     move(session, job, to, principal.user)
-    if to is JobState.held:
-        job.waiting = _waiting("held", f"held by {principal.user}; release lets it wait again")
+    # What it waited for is over; the next pass says what it waits for now.
+    held = _waiting("held", f"held by {principal.user}; release lets it wait again")
+    job.waiting = held if to is JobState.held else None
     session.flush()
     return job
 

@@ -161,7 +161,7 @@ def list_usage(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> ListView[ShareView]:
-    """Who has used how much of late: within a tier, whoever stands higher goes first."""
+    """Who has used how much of late: within a tier, and with equal shares, whoever stands higher goes first."""
     rows = [ShareView.of(share) for share in line.shares(session) if principal.sees(share.project)]
     return cut(request, response, rows, lambda row: f"{row.project}/{row.owner}", limit=limit, cursor=cursor)
 

@@ -97,6 +97,7 @@ class Retry(Body):
     """How to try again."""
 
     fresh: bool = Field(False, description="From the start, not from the last checkpoint.")
+    walltime_s: float | None = Field(None, gt=0, le=1e8, description="Of the new job; without, that of the old one.")
 
 
 class Change(Body):
@@ -106,6 +107,7 @@ class Change(Body):
     labels: dict[str, str | None] = Field({}, description="Added to those that it has; null takes one away.")
     priority: Priority = "normal"
     max_restarts: int = Field(0, ge=0, le=100)
+    walltime_s: float | None = Field(None, gt=0, le=1e8, description="Running time in all; null: without limit.")
 
     def wanted(self, labels: dict[str, str]) -> dict[str, Any]:
         """The fields that were given, `labels` merged into those of the job. Raises InvalidSpec."""

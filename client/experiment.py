@@ -64,9 +64,10 @@ class Experiment(Job):
             raise JobCancelled(self.id)
         return result
 
-    def retry(self, *, rows: Sequence[str] = (), fresh: bool = False) -> "Experiment":
+    def retry(self, *, rows: Sequence[str] = (), fresh: bool = False, walltime_s: float | None = None) -> "Experiment":
         """Run again what failed or was cancelled, of these rows or of all; what succeeded stays."""
-        answer = self._connection.post(f"{self.home}/{self.id}/retry", {"rows": list(rows), "fresh": fresh})
+        body = {"rows": list(rows), "fresh": fresh, "walltime_s": walltime_s}
+        answer = self._connection.post(f"{self.home}/{self.id}/retry", body)
         self.row, self._etag = answer.json(), None
         return self
 

@@ -142,7 +142,7 @@ class Job:
         return self._ask("release")
 
     def change(self, **fields: Any) -> Self:
-        """Change name, labels, priority or max_restarts. Raises IllegalMove, PreconditionFailed."""
+        """Change name, labels, priority, walltime_s or max_restarts. Raises IllegalMove, PreconditionFailed."""
         answer = self._connection.patch(f"{self.home}/{self.id}", fields, if_match=self._etag or "*")
         self.row, self._etag = answer.json(), answer.headers.get("ETag")
         return self
@@ -152,9 +152,12 @@ class Job:
         self.row, self._etag = answer.json(), answer.headers.get("ETag")
         return self
 
-    def retry(self, *, rows: Sequence[str] = (), fresh: bool = False) -> "Job":
-        """A new job of the same spec, from the last checkpoint unless `fresh`. Raises IllegalMove, BadInput."""
+    def retry(self, *, rows: Sequence[str] = (), fresh: bool = False, walltime_s: float | None = None) -> "Job":
+        """A new job of the same spec, from the last checkpoint unless `fresh`, with more time where that is given.
+
+        Raises IllegalMove, BadInput.
+        """
         if rows:
             raise BadInput(f"{self.id} is a {self.kind}; only an experiment has rows")
-        answer = self._connection.post(f"/jobs/{self.id}/retry", {"fresh": fresh})
+        answer = self._connection.post(f"/jobs/{self.id}/retry", {"fresh": fresh, "walltime_s": walltime_s})
         return Job(self._connection, answer.json(), answer.headers.get("ETag"))

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Row, func, select, update
 from sqlalchemy.orm import Session
 
-from store import ending, inputs, moves, outbox, queue
+from store import ending, inputs, moves, outbox, queue, walltime
 from store.ends import Reason
 from store.errors import AlreadyAdopted, AlreadyRecorded, Fenced
 from store.settings import settings
@@ -46,6 +46,7 @@ class Orders(NamedTuple):
     stop_deadline: datetime | None  # the database's clock
     stop_in_s: float | None  # seconds from now to that deadline, by the database's clock; may be negative
     go_at: datetime | None
+    left_s: float | None = None  # of the job's walltime, by the database's clock; may be negative
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,7 @@ def beat(session: Session, lease: Lease, old_offset: int, new_offset: int) -> Or
     row = session.execute(
         update(Part)
         .where(*_mine(lease), Part.events_offset == old_offset, Part.state.in_(HELD_PARTS))
-        .where(Attempt.id == Part.attempt_id)
+        .where(Attempt.id == Part.attempt_id, Job.id == Attempt.job_id)
         .values(heartbeat_at=func.now(), events_offset=new_offset)
         .returning(*_ORDERS)
     ).first()
@@ -225,6 +226,7 @@ def hold(session: Session, lease: Lease, **values: Any) -> None:
 def orders(session: Session, lease: Lease) -> Orders:
     """What is wanted now, without writing (every 2 s). Raises Fenced when the part is over."""
     query = select(*_ORDERS).select_from(Part).join(Attempt, Attempt.id == Part.attempt_id)
+    query = query.join(Job, Job.id == Attempt.job_id)
     row = session.execute(query.where(*_mine(lease), Part.state.in_(HELD_PARTS))).first()
     if row is None:
         raise Fenced
@@ -381,12 +383,13 @@ _ORDERS = (
     Attempt.stop_deadline,
     func.extract("epoch", Attempt.stop_deadline - func.now()).label("stop_in_s"),
     Attempt.go_at,
+    walltime.left().label("left_s"),
 )
 
 
-def _orders(row: Row[Desired, StopFor | None, datetime | None, Any, datetime | None]) -> Orders:
-    left = None if row.stop_in_s is None else float(row.stop_in_s)
-    return Orders(row.desired, row.stop_for, row.stop_deadline, left, row.go_at)
+def _orders(row: Row[Desired, StopFor | None, datetime | None, Any, datetime | None, float | None]) -> Orders:
+    stop_in_s = None if row.stop_in_s is None else float(row.stop_in_s)
+    return Orders(row.desired, row.stop_for, row.stop_deadline, stop_in_s, row.go_at, row.left_s)
 
 
 def _mine(lease: Lease) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from store import moves, notices
+from store import moves, notices, walltime
 from store.ends import Facts, Reason, decide
 from store.settings import settings
 from store.states import AttemptState, CheckpointState, JobState
@@ -32,6 +32,7 @@ def end(
     attempt.reason, attempt.exit_code = ending.reason, exit_code
     attempt.detail, attempt.hint = ending.detail or None, ending.hint or None
     session.flush()
+    walltime.charge(session, job, attempt, ending.reason)
     _move_on(session, job, attempt, ending, log_tail)
     if release:
         release_devices(session, attempt.id)
@@ -56,6 +57,7 @@ def _move_on(session: Session, job: Job, attempt: Attempt, ending: Ending, log_t
         infra_restarts=job.infra_restarts,
         infra_without_progress=job.infra_without_progress,
         rejections=job.rejections,
+        out_of_time=walltime.is_over(job),
     )
     decision = decide(ending.reason, facts)
     job.user_restarts, job.infra_restarts = decision.user_restarts, decision.infra_restarts
@@ -67,8 +69,9 @@ def _move_on(session: Session, job: Job, attempt: Attempt, ending: Ending, log_t
     if decision.to is JobState.succeeded and session.get(Result, job.id) is None:
         session.add(Result(job_id=job.id, kind=job.kind, epoch=attempt.epoch, protocol={}, lineage={}))
     detail = " ".join(text for text in (decision.detail, ending.detail) if text)
+    hint = ending.hint or (walltime.HINT if decision.reason == Reason.walltime else "")
     actor, more = "supervisor", {"attempt_reason": str(ending.reason), "wait_s": wait}
-    moves.move(session, job, decision.to, actor, reason=decision.reason, detail=detail, hint=ending.hint, more=more)
+    moves.move(session, job, decision.to, actor, reason=decision.reason, detail=detail, hint=hint, more=more)
 
 
 def _has_saved(session: Session, attempt: Attempt) -> bool:

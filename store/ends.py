@@ -86,17 +86,24 @@ class Verdict(NamedTuple):
     hint: str = ""
 
 
-def judge(ended: Ended | None, exit_code: int | None, stop_for: StopFor | None, started: bool = True) -> Verdict:
+def judge(
+    ended: Ended | None,
+    exit_code: int | None,
+    stop_for: StopFor | None,
+    started: bool = True,
+    out_of_time: bool = False,
+) -> Verdict:
     """Why a run is over: the core's last word is the truth, the exit code confirms it.
 
     `ended` is the last Ended line (None: there was none), `exit_code` of the child (torchrun says 1 for any
     rank that failed; None: it was gone when somebody looked), `stop_for` what it had been asked to leave for,
-    `started` whether there was a Started line.
+    `started` whether there was a Started line, `out_of_time` whether it had to leave for its walltime.
     """
+    asked = STOPPED[stop_for] if stop_for else Reason.walltime if out_of_time else None
     if ended is not None:
-        return _by_its_word(ended, stop_for)
-    if stop_for is not None:
-        return Verdict(STOPPED[stop_for], "It did not save in time and was ended.")
+        return _by_its_word(ended, asked)
+    if asked is not None:
+        return Verdict(asked, "It did not save in time and was ended.")
     if exit_code == LEFT:
         return Verdict(Reason.drained)
     if started and exit_code != 0:
@@ -106,12 +113,12 @@ def judge(ended: Ended | None, exit_code: int | None, stop_for: StopFor | None, 
     return Verdict(Reason.user_error, f"The run ended with exit code {exit_code} and without a last word.", hint)
 
 
-def _by_its_word(ended: Ended, stop_for: StopFor | None) -> Verdict:
+def _by_its_word(ended: Ended, asked: Reason | None) -> Verdict:
     if ended.outcome == "finished":
         return Verdict(Reason.ok)
     if ended.outcome == "left":
         # Unasked (a container's SIGTERM) it is a drain: saved, and goes on later.
-        return Verdict(STOPPED[stop_for] if stop_for else Reason.drained)
+        return Verdict(asked or Reason.drained, "Its walltime is used up." if asked is Reason.walltime else "")
     return Verdict(Reason(ended.reason or Reason.user_error), ended.detail, ended.hint)
 
 
@@ -130,6 +137,7 @@ class Facts(NamedTuple):
     infra_restarts: int
     infra_without_progress: int
     rejections: int
+    out_of_time: bool = False  # nothing of its walltime is left
 
 
 class Decision(NamedTuple):
@@ -171,6 +179,8 @@ def decide(reason: Reason, facts: Facts) -> Decision:
     elif end.budget is Budget.launch:
         rejected = facts.rejections + 1
         wait = backoff_s(facts.rejections)
+    if facts.out_of_time and to is JobState.queued:
+        to, why, detail, wait = JobState.failed, str(Reason.walltime), "Its walltime is used up.", 0.0
     if facts.stop_for is StopFor.pause and to is JobState.queued:
         to, wait = JobState.paused, 0.0  # whatever went wrong on the way, nobody wants it to run now
     return Decision(to, why, detail, wait, user, infra, silent, rejected)

@@ -128,7 +128,13 @@ def cancel(session: Session, experiment_id: UUID, principal: Principal, *, force
 
 
 def retry(
-    session: Session, experiment_id: UUID, principal: Principal, *, rows: Sequence[str] = (), fresh: bool = False
+    session: Session,
+    experiment_id: UUID,
+    principal: Principal,
+    *,
+    rows: Sequence[str] = (),
+    fresh: bool = False,
+    walltime_s: float | None = None,
 ) -> tuple[Experiment, list[Job]]:
     """New jobs for cells (of these rows) that failed or were cancelled; evaluations follow the new pretraining.
 
@@ -146,7 +152,7 @@ def retry(
         if job.state not in AGAIN or (rows and cell.row not in rows):
             continue
         parent = _own_job(session, experiment, cell) if job.checkpoint_job is not None and cell.evaluation else None
-        made.append(jobs.retry(session, job.id, principal, fresh=fresh, parent=parent))
+        made.append(jobs.retry(session, job.id, principal, fresh=fresh, parent=parent, walltime_s=walltime_s))
     audit.write(session, principal, "experiment.retry", str(experiment.id), after={"jobs": len(made)})
     return experiment, made
 

@@ -7,7 +7,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from cmac_core.specs import JOB_SPEC, JobSpec
-from store import audit, code, job_events, line, moves, notices, submission
+from store import audit, code, job_events, line, moves, notices, submission, walltime
 from store.errors import AlreadyExists, Forbidden, IllegalMove, NotFound
 from store.keys import Principal, Role
 from store.listing import FILTERS, SORTS, Page, page
@@ -94,12 +94,18 @@ def may_change(job: Job, principal: Principal) -> None:
 
 
 def retry(
-    session: Session, job_id: UUID, principal: Principal, *, fresh: bool = False, parent: UUID | None = None
+    session: Session,
+    job_id: UUID,
+    principal: Principal,
+    *,
+    fresh: bool = False,
+    parent: UUID | None = None,
+    walltime_s: float | None = None,
 ) -> Job:
     """A new job of the same spec, from the last checkpoint unless `fresh`; cells that showed the old one show it.
 
-    `parent`: the pretraining that an evaluation reads now.
-    Raises NotFound, Forbidden, IllegalMove (not failed or cancelled), AlreadyExists (a retry of it lives).
+    `parent`: the pretraining that an evaluation reads now; `walltime_s`: of the new one, without it the old one's.
+    Raises NotFound, Forbidden, IllegalMove (not failed or cancelled), AlreadyExists (a retry of it lives), InvalidSpec.
     """
     old = get(session, job_id, principal)
     may_change(old, principal)
@@ -109,7 +115,10 @@ def retry(
     live = session.scalar(select(Job.id).where(Job.retry_of == old.id, Job.state.not_in(FINAL)))
     if live is not None:
         raise AlreadyExists(f"job {live} is a retry of this one and not finished", existing=str(live))
+    walltime.check(walltime_s, old.grace_s)
     body = old.spec if parent is None else {**old.spec, "checkpoint": {"job": str(parent)}}
+    may_run = old.walltime_s if walltime_s is None else walltime_s
+    body = {**body, "queue": {**body["queue"], "walltime_s": may_run}}
     resolved = submission.resolve(session, JOB_SPEC.validate_python(body), principal)
     job = _insert(session, resolved, principal, retry_of=old.id, resume=None if fresh else old.resume_checkpoint)
     session.execute(update(Cell).where(Cell.job_id == old.id).values(job_id=job.id))
@@ -178,6 +187,7 @@ def _insert(
         cpu_slots=resolved.cpu_slots,
         max_restarts=spec.queue.max_restarts,
         grace_s=spec.queue.grace_s,
+        walltime_s=spec.queue.walltime_s,
         retry_of=retry_of,
         resume_checkpoint=resume,
         dataset_id=resolved.dataset.id if resolved.dataset else None,

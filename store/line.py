@@ -1,5 +1,6 @@
 """The line of queued jobs as the database knows it: who waits, how much each has used, how long each may run."""
 
+import math
 from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -7,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Float, case, cast, func, select, text
 from sqlalchemy.orm import Session
 
-from store import quotas
+from store import quotas, walltime
 from store.ends import Reason
 from store.policy import DAY, LEAVING_S, Limits, Line, Pending, Running, Usage
 from store.states import DeviceKind, JobState
@@ -97,6 +98,7 @@ def queued(session: Session) -> Queued:
         cast(func.extract("epoch", func.now() - Job.submitted_at), Float),
         Job.kind,
         Job.scale,
+        Job.walltime_s - Job.used_s,
         _TOLD,
     )
     order = (Job.priority, Job.submitted_at, Job.id)
@@ -105,7 +107,7 @@ def queued(session: Session) -> Queued:
     ).all()
     took = expected(session, {(row[10], row[11]) for row in rows})
     pending: list[Pending] = []
-    for job, gpus, devices, wait, until, restarts, tier, project, owner, waited, kind_, scale, _ in rows:
+    for job, gpus, devices, wait, until, restarts, tier, project, owner, waited, kind_, scale, may_run, _ in rows:
         when = f"restart {restarts}; next try at {until:%H:%M:%S} UTC" if wait else ""
         pending.append(
             Pending(
@@ -118,11 +120,11 @@ def queued(session: Session) -> Queued:
                 project=project,
                 owner=owner,
                 waited_s=waited,
-                runtime_s=took.get((kind_, scale), DAY),
-                guessed=(kind_, scale) not in took,
+                runtime_s=took.get((kind_, scale), DAY) if may_run is None else max(may_run, LEAST_LEFT_S),
+                guessed=may_run is None and (kind_, scale) not in took,
             )
         )
-    return Queued(pending, {row[0]: row[12] for row in rows}, used(session), quotas.limits(session))
+    return Queued(pending, {row[0]: row[-1] for row in rows}, used(session), quotas.limits(session))
 
 
 def order(session: Session, *more: Pending) -> list[UUID]:
@@ -168,7 +170,9 @@ def running(session: Session) -> list[Running]:
     """Jobs that hold devices, node by node: when these are expected back, and who might leave for others."""
     seconds = {name: cast(func.extract("epoch", func.now() - since), Float) for name, since in _SINCE.items()}
     query = (
-        select(Job, Attempt, Device.node_id, Device.kind, func.count(DeviceLease.id), *seconds.values())
+        select(
+            Job, Attempt, Device.node_id, Device.kind, func.count(DeviceLease.id), walltime.left(), *seconds.values()
+        )
         .join(Attempt, Attempt.job_id == Job.id)
         .join(DeviceLease, DeviceLease.attempt_id == Attempt.id)
         .join(Device, Device.id == DeviceLease.gpu_id)
@@ -179,9 +183,9 @@ def running(session: Session) -> list[Running]:
     took = expected(session, {(job.kind, job.scale) for job, *_ in rows})
     spared = _spared(session, [job.id for job, *_ in rows])
     found = []
-    for job, attempt, node, kind, devices, elapsed, unsaved in rows:
+    for job, attempt, node, kind, devices, may_run, elapsed, unsaved in rows:
         stopping = job.state is JobState.stopping
-        left_s, guessed = _left(elapsed, attempt.progress, took.get((job.kind, job.scale)))
+        left_s, guessed = _left(elapsed, attempt.progress, took.get((job.kind, job.scale)), may_run)
         found.append(
             Running(
                 job.id,
@@ -210,8 +214,13 @@ def _spared(session: Session, running: list[UUID]) -> set[UUID]:
     return set(session.scalars(rows.having(func.max(Attempt.exited_at) > func.now() - SPARED_FOR)))
 
 
-def _left(elapsed_s: float, progress: JSON | None, expected_s: float | None) -> tuple[float, bool]:
-    """Seconds that a job still needs, and whether they are a guess. A training tells them; else history does."""
+def _left(
+    elapsed_s: float, progress: JSON | None, expected_s: float | None, may_run_s: float | None
+) -> tuple[float, bool]:
+    """Seconds that a job still needs, and whether they are a guess. A training tells them; else limit or history."""
+    longest = math.inf if may_run_s is None else max(may_run_s, LEAST_LEFT_S)
     if progress and progress.get("phase") == "train" and progress.get("eta_s") is not None:
-        return MARGIN * float(progress["eta_s"]) + LEAST_LEFT_S, False
+        return min(MARGIN * float(progress["eta_s"]) + LEAST_LEFT_S, longest), False
+    if may_run_s is not None:
+        return longest, False
     return max((expected_s or DAY) - elapsed_s, LEAST_LEFT_S), expected_s is None

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from store import attempts, checkpoints, database, idempotency, leaders, moves, nodes, outbox, queue
+from store import attempts, checkpoints, database, idempotency, leaders, moves, nodes, outbox, queue, walltime
 from store.ends import Reason
 from store.leaders import RECONCILER, Leadership
 from store.settings import settings
@@ -74,8 +74,11 @@ def lose_nodes(session: Session) -> int:
 
 
 def end_overdue(session: Session) -> int:
-    """Asked to stop, past deadline and grace, and still there: the supervisor failed to."""
-    stopped = select(Attempt.id).where(Attempt.stop_deadline < _ago(settings().times.scaled(OVERDUE_S)))
+    """Asked to stop or past its walltime, a minute ago, and still there: the supervisor failed to."""
+    late = settings().times.scaled(OVERDUE_S)
+    stopped = select(Attempt.id).join(Job, Job.id == Attempt.job_id)
+    stopped = stopped.where(or_(Attempt.stop_deadline < _ago(late), walltime.left() < -late))
+    stopped = stopped.where(Attempt.state != AttemptState.exited)
     due = and_(Part.state.in_(HELD_PARTS), Part.attempt_id.in_(stopped))
     return _give_up(session, due, Reason.supervisor_lost, "It did not end when asked to.")
 

@@ -208,6 +208,8 @@ class Job(Table):
     cpu_slots: Mapped[int] = mapped_column(server_default="0")
     max_restarts: Mapped[int] = mapped_column(server_default="2")
     grace_s: Mapped[float] = mapped_column(server_default="120")
+    walltime_s: Mapped[float | None]  # running time that it may have in all
+    used_s: Mapped[float] = mapped_column(server_default="0")  # of it, by attempts that are over
     not_before: Mapped[datetime | None]
     submitted_at: Mapped[datetime] = _now()
     started_at: Mapped[datetime | None]  # of the first running attempt

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from store import audit, job_events, notices
+from store import audit, job_events, notices, walltime
 from store.ending import Ending, end
 from store.ends import STOPPED, Reason
 from store.errors import Forbidden, IllegalMove
@@ -113,15 +113,18 @@ def release(session: Session, job_id: UUID, principal: Principal) -> Job:
 
 
 def change(session: Session, job_id: UUID, principal: Principal, wanted: Mapping[str, Any]) -> Job:
-    """Change name, labels (whole), priority or max_restarts; the stored spec stays what was submitted.
+    """Change name, labels (whole), priority, walltime_s or max_restarts; the stored spec stays what was submitted.
 
-    Raises NotFound, Forbidden (not yours; priority urgent), IllegalMove (priority or restarts of a final job).
+    Raises NotFound, Forbidden (not yours; priority urgent; more time for one that runs), IllegalMove (of a final job
+    no more than name and labels), InvalidSpec (less time than it may take to save).
     """
     job = _asked(session, job_id, principal)
     before = {name: getattr(job, name) for name in wanted}
-    if job.state in FINAL and {"priority", "max_restarts"} & set(wanted):
-        raise _illegal(job, "changed in its priority or restarts")
+    if job.state in FINAL and set(wanted) - {"name", "labels"}:
+        raise _illegal(job, "changed in more than its name and labels")
     values = dict(wanted)
+    if "walltime_s" in values:
+        _check_walltime(job, principal, values["walltime_s"])
     if "priority" in values:
         priority = Priority(values["priority"])
         if priority is Priority.urgent and not principal.role.includes(Role.operator):
@@ -136,6 +139,14 @@ def change(session: Session, job_id: UUID, principal: Principal, wanted: Mapping
     notices.notify(session, notices.QUEUE)
     session.flush()
     return job
+
+
+def _check_walltime(job: Job, principal: Principal, walltime_s: float | None) -> None:
+    walltime.check(walltime_s, job.grace_s)
+    more = job.walltime_s is not None and (walltime_s is None or walltime_s > job.walltime_s)
+    # Others were told when it ends, and were planned around it.
+    if more and job.state in ACTIVE and not principal.role.includes(Role.operator):
+        raise Forbidden("more time for a job that runs is for operators", needs_role=str(Role.operator))
 
 
 def _waiting(code: str, text: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt, PositiveFloat
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from store.settings import settings
@@ -16,6 +16,9 @@ class WorkerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CMAC_", extra="ignore", frozen=True, env_ignore_empty=True)
 
     min_free_mb: NonNegativeInt = Field(512, description="No job starts with less free disk space, MiB.")
+    hung_s: PositiveFloat = Field(
+        600.0, description="A training without a step for so long is ended; 20 usual steps are always granted."
+    )
     on_partition: Literal["auto", "fence", "keep_running"] = Field(
         "auto", description="Without the database: end the run in time, or go on. auto: go on with one node alone."
     )

@@ -74,7 +74,7 @@ def retry_experiment(
     wanted = parse_body(RetryCells, body or {})
 
     def retry() -> Answer:
-        experiment, made = experiments.retry(session, experiment_id, principal, rows=wanted.rows, fresh=wanted.fresh)
+        experiment, made = experiments.retry(session, experiment_id, principal, **wanted.model_dump())
         whole: dict[str, Any] = ExperimentView.whole(session, experiment).model_dump(mode="json")
         return Answer(202, {"Location": f"/experiments/{experiment.id}"}, whole | {"retried": [job.id for job in made]})
 

@@ -135,7 +135,7 @@ def change_job(
     response: Response,
     if_match: IfMatch = None,
 ) -> JobView:
-    """Change name, labels, priority or max_restarts. `If-Match` takes the ETag that you read, or `*`."""
+    """Change name, labels, priority, walltime_s or max_restarts. `If-Match` takes the ETag that you read, or `*`."""
     wanted = parse_body(Change, body)
     jobs.get(session, job_id, principal)
     job = jobs.lock(session, job_id)
@@ -161,7 +161,7 @@ def retry_job(
     wanted = parse_body(Retry, body or {})
 
     def retry() -> Answer:
-        job = jobs.retry(session, job_id, principal, fresh=wanted.fresh)
+        job = jobs.retry(session, job_id, principal, **wanted.model_dump())
         headers = {"Location": f"/jobs/{job.id}", "ETag": job_etag(job)}
         return Answer(202, headers, JobView.whole(session, job).model_dump(mode="json"))
 

@@ -49,6 +49,8 @@ class JobRow(View):
     epoch: int = Field(description="How often the job was placed on a machine.")
     user_restarts: int
     infra_restarts: int
+    walltime_s: float | None = Field(description="Running time that it may have in all.")
+    used_s: float = Field(description="Running time of attempts that are over.")
     gpus: int
     cpu_slots: int
     seed: int

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from client import tables
 from client.api import Client
 from client.commands.recipes import dry_run_page, ensure_corpus, recipe_spec
+from client.durations import seconds
 from client.errors import ApiError, BadInput, ClientError
 from client.experiment import Experiment, ExperimentResult
 from client.job import Job
@@ -234,14 +235,16 @@ def retry(
     jobs: JobsArgument,
     row: Annotated[list[str] | None, typer.Option(help="Of an experiment: only this row (may be repeated).")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="From the start, not from the last checkpoint.")] = False,
+    walltime: Annotated[str | None, typer.Option(help="Running time that it may have: 90s, 30m, 48h or 2d.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow them to their end.")] = False,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
     url: UrlOption = None,
 ) -> None:
     """Run jobs that failed or were cancelled again; of an experiment only those, what succeeded stays."""
+    walltime_s = None if walltime is None else seconds(walltime)
     with Client(url) as lab:
-        made = [lab.find(job).retry(rows=row or [], fresh=fresh) for job in jobs]
+        made = [lab.find(job).retry(rows=row or [], fresh=fresh, walltime_s=walltime_s) for job in jobs]
         if wait:
             finish(made, as_json=json, quiet=quiet)
             return

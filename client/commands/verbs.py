@@ -8,6 +8,7 @@ import typer
 from client import tables
 from client.api import Client
 from client.commands.jobs import JobArgument, JobsArgument
+from client.durations import seconds
 from client.errors import BadInput
 from client.job import Job
 from client.terminal import JsonFlag, QuietFlag, UrlOption, answer
@@ -36,13 +37,14 @@ def release(jobs: JobsArgument, json: JsonFlag = False, quiet: QuietFlag = False
 def change(
     job: JobArgument,
     fields: Annotated[
-        list[str], typer.Argument(metavar="FIELD=VALUE...", help="Of priority, name, max_restarts, label.KEY.")
+        list[str],
+        typer.Argument(metavar="FIELD=VALUE...", help="Of priority, name, walltime, max_restarts, label.KEY."),
     ],
     json: JsonFlag = False,
     quiet: QuietFlag = False,
     url: UrlOption = None,
 ) -> None:
-    """Change a job: `cmac set 51fe priority=high label.table=4`; an empty value takes a label away."""
+    """Change a job: `cmac set 51fe priority=high walltime=48h`; an empty label or walltime takes it away."""
     with Client(url) as lab:
         found = lab.job(job)
         row = found.change(**_changes(fields)).row
@@ -62,6 +64,8 @@ def _changes(fields: list[str]) -> dict[str, Any]:
             if not value.isdecimal():
                 raise BadInput(f"max_restarts: {value!r} is no whole number")
             wanted[name] = int(value)
+        elif name == "walltime":
+            wanted["walltime_s"] = seconds(value) if value else None
         else:
             wanted[name] = value
     return wanted

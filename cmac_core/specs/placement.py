@@ -3,7 +3,7 @@
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from cmac_core.specs.base import Spec
 
@@ -48,3 +48,14 @@ class Queue(Spec):
         2, description="Restarts after an error of the job itself; faults of machines are counted apart."
     )
     grace_s: NonNegativeFloat = Field(120.0, description="Time to save when asked to leave.")
+    walltime_s: PositiveFloat | None = Field(
+        None,
+        le=1e8,
+        description="Running time that it may have in all; then it saves and ends. Short jobs start sooner.",
+    )
+
+    @model_validator(mode="after")
+    def _time_to_save(self) -> Self:
+        if self.walltime_s is not None and self.walltime_s <= self.grace_s:
+            raise ValueError(f"walltime_s must be more than grace_s ({self.grace_s:g}), the time to save in")
+        return self

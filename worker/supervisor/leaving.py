@@ -41,12 +41,17 @@ class Leaving:
             kill_attempt(self.mark)
 
     def _ask(self) -> None:
-        """Ranks alone: SIGUSR1 would kill torchrun. A rank writes its file once its handler is in place."""
-        for file in self.folder.glob(RANK_FILES):
-            text = file.read_text().strip()
-            if text.isdecimal() and (pid := int(text)) not in self._asked and mark_of(pid) == self.mark:
+        """Ranks alone: SIGUSR1 would kill torchrun."""
+        for pid in ranks(self.folder, self.mark):
+            if pid not in self._asked:
                 self._asked.add(pid)
                 send(pid, signal.SIGUSR1)
+
+
+def ranks(folder: Path, mark: Mark) -> list[int]:
+    """Pids of the run's ranks that may be sent signals: each writes its file once its handlers are in place."""
+    texts = [file.read_text().strip() for file in sorted(folder.glob(RANK_FILES))]
+    return [int(text) for text in texts if text.isdecimal() and mark_of(int(text)) == mark]
 
 
 def kill_attempt(mark: Mark) -> bool:

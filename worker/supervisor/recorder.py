@@ -43,6 +43,8 @@ class Recorder:
     beat: Beat = Beat()
     extra: list[AnyEvent] = field(default_factory=list)  # the supervisor's own, told with the next beat
     step: int = 0  # that the run has reached
+    progress: Progress | None = None  # the newest that it told
+    out_of_time: bool = False  # its walltime is used up, but for the time to save in
     _passed_on: bool = False  # the wish to stop, to the run; the database knows
     _seen: int = -1  # size of the file at the last look
     _portion: Portion = field(default=Portion([], 0))
@@ -71,7 +73,7 @@ class Recorder:
 
         `close` gets what the attempt was asked to leave for; its transaction began with the fence.
         """
-        while (portion := read_portion(self.folder, self.offset)).offset > self.offset:
+        while (portion := read_portion(self.folder, self.offset)).offset > self.offset or self.extra:
             self._tell(portion, insist)
 
         def last(session: Session) -> None:
@@ -86,6 +88,8 @@ class Recorder:
             self._seen, self._portion = length, read_portion(self.folder, self.offset)
             reached = [event.step for event in self._portion.events if isinstance(event, Progress | Metrics)]
             self.step = max([self.step, *reached])
+            told = [event for event in self._portion.events if isinstance(event, Progress)]
+            self.progress = told[-1] if told else self.progress
         return self._portion
 
     def _tell(self, portion: Portion, run: Run = reach) -> Orders:
@@ -114,4 +118,7 @@ class Recorder:
             reach(lambda session: attempts.stopping(session, self.lease))
             self._passed_on = True
         grace = self.grace if orders.stop_in_s is None else orders.stop_in_s
+        if orders.left_s is not None and orders.left_s <= self.grace:
+            self.out_of_time = True
+            return Answer(True, min(grace, orders.left_s), confirmed)
         return Answer(stop, grace, confirmed)

@@ -26,6 +26,7 @@ from worker.processes import become_subreaper, boottime, dying_with, identify
 from worker.settings import locks_folder, worker_settings
 from worker.supervisor import command, verdict
 from worker.supervisor.curves import Curves
+from worker.supervisor.hang import Hung, Watch, keep_stacks
 from worker.supervisor.leaving import Leaving, kill_attempt
 from worker.supervisor.lines import words
 from worker.supervisor.locks import Busy, held
@@ -38,7 +39,7 @@ log = logging.getLogger(__name__)
 LOG_FILE = "log.txt"
 TRAININGS = ("pretrain", "finetune")  # kinds that run as a rank a device
 
-LOG_FILE = "log.txt"
+HUNG_HINT = "The artifact `stacks` shows where each rank stood."
 
 Core = Callable[[str, int, Path, Path], Sequence[str]]  # kind, ranks, spec, folder -> command line
 
@@ -65,6 +66,7 @@ class Attendance:
         self.work, self.core, self.mark = work, core, here.mark(work.lease)
         self.uuids = frozenset(device.uuid for device in work.devices if device.uuid)
         self.recorder = Recorder(work.lease, work.folder, work.events_offset, work.grace_s, beats(times))
+        self.watch = Watch(worker_settings().hung_s)
         self.curves = Curves(work.folder, self.uuids, self.recorder.beat.sample)
 
     def run(self) -> None:
@@ -98,12 +100,23 @@ class Attendance:
         leaving = Leaving(child, self.work.folder, self.mark)
         # The machine goes down, or someone wants this run elsewhere: save, and go on there.
         signal.signal(signal.SIGTERM, lambda *_: leaving.by(boottime() + self.work.grace_s))
-        end = supervise(child, self._tick, leaving, self._pace())
+        try:
+            end = supervise(child, self._tick, leaving, self._pace())
+        except Hung as hung:
+            return Ran(self._end_hung(child), hung=str(hung))
         return Ran(end, oom_killed=inventory.oom_kills() > kills)
 
     def _tick(self) -> Answer | None:
         self.recorder.extra += self.curves.sample(self.recorder.step)
-        return self.recorder()
+        answer = self.recorder()
+        self.watch.see(self.recorder.progress, time.monotonic())
+        return answer
+
+    def _end_hung(self, child: "subprocess.Popen[bytes]") -> End:
+        stacks = keep_stacks(self.work.folder, self.mark, self.work.folder / LOG_FILE)
+        self.recorder.extra += [stacks] if stacks else []
+        kill_attempt(self.mark)
+        return End(child.wait())
 
     def _close(self, ran: "Ran") -> None:
         while not kill_attempt(self.mark):
@@ -114,9 +127,16 @@ class Attendance:
         if ran.end.self_fenced:
             text = "The database was away for too long; the run was ended so that another machine may have it."
             self._end(lambda _: Verdict(Reason.self_fenced, text), ran.end.code)
+        elif ran.hung:
+            self._end(lambda _: Verdict(Reason.hung, ran.hung, HUNG_HINT), ran.end.code, tail)
         else:
             code, killed = ran.end.code, ran.oom_killed
-            self._end(lambda stop_for: verdict.judge(code, said, stop_for, oom_killed=killed, tail=tail), code, tail)
+            late = self.recorder.out_of_time
+
+            def judge(stop_for: StopFor | None) -> Verdict:
+                return verdict.judge(code, said, stop_for, oom_killed=killed, tail=tail, out_of_time=late)
+
+            self._end(judge, code, tail)
 
     def _end(self, judge: Callable[[StopFor | None], Verdict], code: int | None = None, tail: str = "") -> None:
         def close(session: Session, stop_for: StopFor | None) -> None:
@@ -192,7 +212,8 @@ class Stopped(Exception):
 @dataclass(frozen=True)
 class Ran:
     end: End
-    oom_killed: bool
+    oom_killed: bool = False
+    hung: str = ""  # since when it had not stepped
 
 
 def beats(times: LeaseTimes) -> Beat:

@@ -11,13 +11,22 @@ from worker.supervisor.lines import Words
 TAIL = 4000  # bytes of the log
 
 
-def judge(code: int | None, words: Words, stop_for: StopFor | None, *, oom_killed: bool, tail: str) -> Verdict:
+def judge(
+    code: int | None,
+    words: Words,
+    stop_for: StopFor | None,
+    *,
+    oom_killed: bool,
+    tail: str,
+    out_of_time: bool = False,
+) -> Verdict:
     """From the child's exit code, what it said of itself, and what it had been asked to leave for.
 
-    `oom_killed`: the kernel killed for want of memory in this control group meanwhile; `tail`: the end of the log.
+    `oom_killed`: the kernel killed for want of memory in this control group meanwhile; `tail`: the end of the log;
+    `out_of_time`: it had to leave for its walltime.
     """
-    verdict = ends.judge(words.ended, code, stop_for, words.started)
-    if words.ended is not None or stop_for is not None:
+    verdict = ends.judge(words.ended, code, stop_for, words.started, out_of_time)
+    if words.ended is not None or stop_for is not None or out_of_time:
         return verdict
     if oom_killed:
         return Verdict(Reason.oom, "The kernel killed a process of the run for want of memory.", "Ask for less memory.")

@@ -12,7 +12,7 @@ from store import database, verbs
 from store.keys import SYSTEM
 from store.settings import settings
 from store.states import AttemptState, JobState, PartState
-from store.tables import Checkpoint, DeviceLease, Metric
+from store.tables import Artifact, Checkpoint, DeviceLease, Metric
 from worker import here
 from worker.marks import carrying
 
@@ -103,6 +103,50 @@ def test_a_pause_lets_it_save_and_it_is_queued_again_when_it_is_resumed(stage: "
     assert (row.state, row.reason) == (JobState.paused, "paused"), stage.log()
     database.transact(lambda session: verbs.resume(session, job, SYSTEM))
     assert stage.job(job).state == JobState.queued
+
+
+def test_a_run_whose_time_is_nearly_over_saves_and_a_retry_goes_on(stage: "Stage") -> None:
+    job, _, supervisor = stage.run(LONG, queue={"walltime_s": 4, "grace_s": 2})
+    began = time.monotonic()
+    assert supervisor.wait(20) == 0
+    row = stage.job(job)
+    assert (row.state, row.reason, row.detail) == (JobState.failed, "walltime", "Its walltime is used up."), stage.log()
+    assert "cmac retry" in (row.hint or "")
+    assert '"left"' in (stage.folder_of(job) / "events.jsonl").read_text()
+    assert 1 < row.used_s < 4 < time.monotonic() - began + 2
+
+
+def test_a_run_that_does_not_save_in_its_time_is_ended_all_the_same(stage: "Stage") -> None:
+    deaf = "rank()\nsignal.signal(signal.SIGUSR1, signal.SIG_IGN)\nwhile True: time.sleep(0.02)"
+    job, _, supervisor = stage.run(deaf, queue={"walltime_s": 3, "grace_s": 1})
+    assert supervisor.wait(30) == 0
+    row = stage.job(job)
+    assert (row.state, row.reason) == (JobState.failed, "walltime"), stage.log()
+
+
+def test_a_training_that_hangs_is_ended_and_shows_where_it_stood(
+    stage: "Stage", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CMAC_HUNG_S", "1.5")
+    program = """
+import faulthandler
+faulthandler.register(signal.SIGUSR2, all_threads=True)
+rank()
+for step in range(1, 6):
+    say(Progress(phase='train', step=step, of=100)); time.sleep(0.02)
+def stuck_in_here():
+    time.sleep(60)
+stuck_in_here()
+"""
+    job, _, supervisor = stage.run(program)
+    assert supervisor.wait(30) == 0
+    row = stage.job(job)
+    assert (row.state, row.infra_restarts) == (JobState.queued, 1), stage.log()
+    assert (row.detail or "").startswith("No step for "), row.detail
+    assert "after step 5" in (row.detail or "")
+    kept = stage.read(lambda s: s.scalars(select(Artifact).where(Artifact.job_id == job)).all())
+    assert [artifact.name for artifact in kept] == ["stacks"]
+    assert "stuck_in_here" in (stage.folder_of(job) / kept[0].path).read_text()
 
 
 def test_a_cancel_by_force_does_not_wait(stage: "Stage") -> None:

@@ -197,6 +197,7 @@ def _facts(row: dict[str, Any]) -> list[tuple[str, Any]]:
         *((name, row.get(name)) for name in ("owner", "submitted_at", "started_at", "ended_at", "epoch", "priority")),
         ("labels", tables.cell(row.get("labels") or None)),
         ("restarts", row.get("user_restarts")),
+        ("walltime", tables.clock(row["walltime_s"]) if row.get("walltime_s") else None),
     ]
 
 

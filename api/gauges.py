@@ -8,9 +8,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import DBAPIError
 
+from api.health import free_bytes
 from api.rates import StreamSlots
 from store import figures
 from store.database import is_away, sessions
+from store.settings import settings
 
 log = logging.getLogger("api.gauges")
 
@@ -46,6 +48,8 @@ class _Figures(Collector):
         return ()  # registering must not ask the database
 
     def collect(self) -> Iterator[Metric]:
+        free = float(free_bytes(settings().root))
+        yield GaugeMetricFamily("cmac_disk_free_bytes", "Free space where the home is.", value=free)
         yield GaugeMetricFamily("cmac_streams", "Open event streams.", value=self._streams())
         up = GaugeMetricFamily("cmac_database_up", "Whether the database answers.")
         try:

@@ -2,18 +2,20 @@
 
 import shutil
 import time
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from store import database, leaders, migrate
+from store import database, leaders, migrate, outbox
 from store.database import is_away, sessions
 from store.settings import settings
 
 _LEADER_AGE_S = 15.0
-_LOOPS = (leaders.SCHEDULER, leaders.RECONCILER, leaders.RELAY)
+_LOOPS = (leaders.SCHEDULER, leaders.RECONCILER)
+_UNSENT_S = 30.0
 _FREE_BYTES = 1 << 30
 _SLOW_S = 1.0
 
@@ -36,18 +38,24 @@ def look() -> Health:
         if not migrate.is_current(database.engine()):
             return Health(False, ["the database is not migrated; run `python -m store.migrate`"], {"database": "old"})
         with sessions() as session:
-            ages = leaders.ages(session)
+            ages, unsent = leaders.ages(session), outbox.backlog(session)
     except (DBAPIError, PoolTimeout) as error:
         if isinstance(error, DBAPIError) and not is_away(error):
             raise
         return Health(False, ["the database does not answer"], {"database": "away"})
     answered = time.monotonic() - started
-    home = settings().root
-    there = next(folder for folder in (home, *home.parents) if folder.exists())  # made by the first who writes
-    free = shutil.disk_usage(there).free
+    free = free_bytes(settings().root)
     troubles = [f"the database took {answered:.1f} s"] if answered > _SLOW_S else []
     troubles += [f"no {name} leads; is a worker running?" for name in _LOOPS if name not in ages]
     troubles += [f"the {name} has rested for {age:.0f} s" for name, age in ages.items() if age > _LEADER_AGE_S]
+    if unsent.oldest_s > _UNSENT_S:
+        troubles += [f"{unsent.messages} messages have waited up to {unsent.oldest_s:.0f} s; is Redis there?"]
     troubles += [f"only {free >> 20} MiB of disk are free"] if free < _FREE_BYTES else []
-    checks = {"database_s": round(answered, 4), "leaders_s": ages, "disk_free": free}
+    checks = {"database_s": round(answered, 4), "leaders_s": ages, "unsent": unsent.messages, "disk_free": free}
     return Health(True, troubles, checks)
+
+
+def free_bytes(home: Path) -> int:
+    """Free space on the disk where the home is, or will be: it is made by the first who writes."""
+    there = next(folder for folder in (home, *home.parents) if folder.exists())
+    return shutil.disk_usage(there).free

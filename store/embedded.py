@@ -236,6 +236,11 @@ class _Postgres:
             raise RuntimeError(f"{program} failed:\n{text[-2000:]}")
 
 
+def postgres_program(name: str) -> Path:
+    """One of the programs that come with the embedded PostgreSQL. Raises RuntimeError when it is not installed."""
+    return _postgres_programs() / name
+
+
 def _others_reach(folder: Path) -> bool:
     """Whether any user may pass through this folder and all above it, as far as they are there."""
     return all(place.stat().st_mode & 0o001 for place in (folder, *folder.parents) if place.exists())

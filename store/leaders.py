@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from store.settings import settings
 from store.tables import Leader
 
-SCHEDULER, RECONCILER, RELAY = "scheduler", "reconciler", "relay"
+SCHEDULER, RECONCILER = "scheduler", "reconciler"
 
 AWAY_S = 30.0  # a leader that was away longer sees everybody as silent, and itself is why
 
@@ -65,6 +65,11 @@ def confirm(session: Session, leadership: Leadership) -> bool:
         Leader.expires_at > func.now(),
     )
     return session.scalar(mine.with_for_update()) is not None
+
+
+def took(session: Session, leadership: Leadership, seconds: float) -> None:
+    """How long the pass took that this transaction makes."""
+    session.execute(update(Leader).where(Leader.name == leadership.name).values(pass_s=seconds))
 
 
 def resign(session: Session, name: str, holder: str) -> None:

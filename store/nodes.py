@@ -35,6 +35,7 @@ class FoundDevice:
     memory_mb: int | None = None
     weight: float | None = None  # of its seconds in shares; default: its kind's
     foreign: dict[str, Any] | None = None  # {"pids": [...], "memory_mb": ...} held by processes of others
+    health: dict[str, float | None] | None = None  # use (%) and used_mb of a GPU
     ghost: bool = False  # memory is in use and nobody is there
 
 
@@ -99,7 +100,7 @@ def _update(session: Session, node_id: UUID, there: dict[Any, Device], found: Fo
     was_offered = device.state is DeviceState.ok and device.foreign is None and not new
     device.uuid, device.model, device.memory_mb = found.uuid, found.model, found.memory_mb
     device.weight = WEIGHTS[found.kind] if found.weight is None else found.weight
-    device.foreign = found.foreign
+    device.foreign, device.health = found.foreign, found.health
     if found.ghost and device.state is DeviceState.ok:
         device.state = DeviceState.ghost  # stays so until somebody has looked
     elif device.state is DeviceState.missing:

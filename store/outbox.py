@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -39,6 +39,15 @@ def relay(session: Session, send: Send, limit: int = 50) -> int:
     return len(rows)
 
 
-def pending(session: Session) -> int:
-    """Messages not yet sent."""
-    return session.scalar(select(func.count()).select_from(Outbox).where(Outbox.sent_at.is_(None))) or 0
+class Backlog(NamedTuple):
+    """Messages not yet sent, and seconds since the oldest of them was written."""
+
+    messages: int
+    oldest_s: float
+
+
+def backlog(session: Session) -> Backlog:
+    """What the relay has not sent yet."""
+    age = func.coalesce(func.extract("epoch", func.clock_timestamp() - func.min(Outbox.created_at)), 0)
+    messages, seconds = session.execute(select(func.count(), age).where(Outbox.sent_at.is_(None))).one()
+    return Backlog(messages, float(seconds))

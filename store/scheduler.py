@@ -49,7 +49,9 @@ def place_all(session: Session, leadership: Leadership) -> Pass:
         verbs.vacate(session, victim, StopFor.preempt, f"for job {beneficiary}")
     placed = sum(_place(session, placement) for placement in found.placements)
     _say(session, found.waiting, queued.told)
-    return Pass(True, placed, len(found.waiting), time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    leaders.took(session, leadership, seconds)
+    return Pass(True, placed, len(found.waiting), seconds)
 
 
 def look(session: Session, queued: Queued) -> Plan:

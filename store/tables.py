@@ -258,6 +258,7 @@ class Job(Table):
             postgresql_where=text(f"state not in ({', '.join(repr(s.value) for s in sorted(FINAL))})"),
         ),
         Index(None, "submitted_at", "id"),
+        Index(None, "started_at"),
         Index(None, "project", "submitted_at", "id"),
         Index(None, "spec_sha256"),
         Index(None, "dataset_id"),
@@ -338,6 +339,7 @@ class Attempt(Table):
     exited_at: Mapped[datetime | None]
     __table_args__ = (
         UniqueConstraint("job_id", "epoch"),
+        Index(None, "exited_at"),
         Index("uq_attempts_live", "job_id", unique=True, postgresql_where=text("state <> 'exited'")),
     )
 
@@ -403,7 +405,7 @@ class Device(Table):
     weight: Mapped[float] = mapped_column(server_default="1")
     state: Mapped[DeviceState] = mapped_column(default=DeviceState.ok)
     foreign: Mapped[JSON | None]  # pids and memory_mb that are not ours
-    health: Mapped[JSON | None]
+    health: Mapped[JSON | None]  # use (%) and used_mb of a GPU, as its node saw them last
     __table_args__ = (
         UniqueConstraint("node_id", "kind", "index"),
         Index("uq_gpus_uuid", "uuid", unique=True, postgresql_where=text("kind = 'gpu'")),
@@ -439,6 +441,7 @@ class Leader(Table):
     term: Mapped[int]
     renewed_at: Mapped[datetime]
     expires_at: Mapped[datetime]
+    pass_s: Mapped[float | None]  # seconds that its last pass took
     quiet_until: Mapped[datetime]  # nobody is declared lost before: the leader itself was away
 
 

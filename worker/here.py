@@ -80,4 +80,6 @@ def _found(gpu: Gpu, ours: set[int]) -> FoundDevice:
     foreign = sorted(set(gpu.pids) - ours) if not set(gpu.pids) & ours else []
     ghost = not gpu.pids and not ours and gpu.used_mb >= inventory.GPU_IS_FREE_BELOW
     held = {"pids": foreign, "memory_mb": gpu.used_mb} if foreign else None
-    return FoundDevice(DeviceKind.gpu, gpu.number, gpu.uuid, gpu.model, gpu.memory_mb, foreign=held, ghost=ghost)
+    health = {"use": gpu.use, "used_mb": float(gpu.used_mb)}
+    facts = (DeviceKind.gpu, gpu.number, gpu.uuid, gpu.model, gpu.memory_mb)
+    return FoundDevice(*facts, foreign=held, ghost=ghost, health=health)

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import create_engine, event, select, text
+from sqlalchemy import create_engine, event, func, select, text
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
@@ -24,7 +25,7 @@ from api.settings import ApiSettings
 from store import database, embedded, leaders, migrate
 from store import errors as store_errors
 from store.settings import settings
-from store.tables import Root
+from store.tables import Outbox, Root
 
 
 def test_the_first_start_leaves_a_key_that_only_its_owner_can_read(lab: Any, house: Any) -> None:
@@ -42,11 +43,16 @@ def test_without_loops_the_service_is_ready_and_says_what_is_missing(lab: Any) -
     assert whole["checks"]["database_s"] < 1
 
 
-def test_with_loops_the_service_is_ready(lab: Any) -> None:
+def test_with_loops_the_service_is_ready_until_messages_lie_about(lab: Any) -> None:
     with database.sessions.begin() as session:
-        for name in (leaders.SCHEDULER, leaders.RECONCILER, leaders.RELAY):
+        for name in (leaders.SCHEDULER, leaders.RECONCILER):
             assert leaders.lead(session, name, "test")
     assert lab.http.get("/readyz").json()["status"] == "ready"
+    with database.sessions.begin() as session:
+        session.add(Outbox(queue="node.x", payload={}, created_at=func.now() - timedelta(seconds=40)))
+    whole = lab.http.get("/readyz").json()
+    assert whole["status"] == "degraded"
+    assert whole["troubles"] == ["1 messages have waited up to 40 s; is Redis there?"]
 
 
 def test_prometheus_reads_figures_and_times_by_route(lab: Any) -> None:

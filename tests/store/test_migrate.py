@@ -26,7 +26,8 @@ def empty(cluster: tuple[Path, Engine]) -> Iterator[Engine]:
 
 def test_up_is_what_the_tables_say_and_down_leaves_nothing(empty: Engine) -> None:
     assert not migrate.is_current(empty)
-    assert migrate.upgrade(empty) == ["0001", "0002", "0003", "0004"]
+    files = sorted((Path(__file__).parents[2] / "migrations" / "versions").glob("0*.py"))
+    assert migrate.upgrade(empty) == [file.name.partition("_")[0] for file in files]
     assert migrate.is_current(empty)
     assert migrate.drift(empty) == []
     assert migrate.upgrade(empty) == []

@@ -24,7 +24,7 @@ def test_messages_are_sent_in_order_and_once(lab: Lab) -> None:
     assert outbox.relay(lab.session, lambda queue, payload: sent.append((queue, payload))) == 1
     assert outbox.relay(lab.session, lambda queue, payload: sent.append((queue, payload))) == 0
     assert sent == [(f"node.{n}", {"n": n}) for n in range(3)]
-    assert outbox.pending(lab.session) == 0
+    assert outbox.backlog(lab.session).messages == 0
 
 
 def test_without_a_broker_they_wait_and_nothing_is_lost(lab: Lab) -> None:

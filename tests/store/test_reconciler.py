@@ -99,7 +99,7 @@ def test_a_message_that_nobody_took_up_is_sent_again_and_then_given_up(leading: 
         ago(lab, Part, dispatched_at=31)
         assert repaired(lab) == {"resent": 1}
         assert lab.session.scalars(select(Part.sends)).one() == sends
-    assert outbox.pending(lab.session) == 3
+    assert outbox.backlog(lab.session).messages == 3
     assert len({row.payload["epoch"] for row in lab.session.scalars(select(Outbox))}) == 1
     ago(lab, Part, dispatched_at=31)
     assert repaired(lab) == {"resent": 1}

@@ -104,6 +104,25 @@ class LocalService:
                 self._run("store.embedded", "stop", say="Stopping PostgreSQL and Redis", tell=say)
             return marked(self.home)
 
+    def backup(self, file: Path, say: Say = lambda _: None) -> None:
+        """Write the database into a file; the service may run meanwhile. Raises ServiceAway, BadInput."""
+        self._check_packages()
+        if not self.home.exists():
+            raise BadInput(f"{self.home} is not there; CMAC_HOME names the home of the service")
+        with self._alone():
+            self._run("store.embedded", "start", say="Starting PostgreSQL and Redis", tell=say)
+            self._run("store.backup", "save", str(file.absolute()), say="Saving", tell=say, limit_s=None)
+
+    def restore(self, file: Path, say: Say = lambda _: None) -> None:
+        """Fill the empty database of a stopped service from such a file. Raises ServiceAway, BadInput."""
+        self._check_packages()
+        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._alone():
+            if self.api.pid is not None or self.worker.pid is not None:
+                raise BadInput("the service runs; stop it first: cmac down --jobs")
+            self._run("store.embedded", "start", say="Starting PostgreSQL and Redis", tell=say)
+            self._run("store.backup", "restore", str(file.absolute()), say="Restoring", tell=say, limit_s=None)
+
     def status(self) -> Running:
         """What runs. Starts nothing."""
         embedded = self._embedded() if self.home.exists() else {}
@@ -145,16 +164,16 @@ class LocalService:
     def _environment(self) -> dict[str, str]:
         return {"CMAC_HOME": str(self.home)}
 
-    def _run(self, module: str, *arguments: str, say: str, tell: Say) -> None:
+    def _run(self, module: str, *arguments: str, say: str, tell: Say, limit_s: float | None = 180) -> None:
         tell(say)
         command = [sys.executable, "-P", "-m", module, *arguments]
         environment = {**os.environ, **self._environment()}
         try:
             done = subprocess.run(
-                command, cwd=self.home, env=environment, capture_output=True, text=True, timeout=180, check=False
+                command, cwd=self.home, env=environment, capture_output=True, text=True, timeout=limit_s, check=False
             )
         except subprocess.TimeoutExpired as error:
-            raise ServiceAway(f"{module} did not end within 180 s; see {self.home}") from error
+            raise ServiceAway(f"{module} did not end within {limit_s} s; see {self.home}") from error
         if done.returncode:
             raise ServiceAway(f"{say.lower()} failed:\n{(done.stderr or done.stdout).strip()[-1500:]}")
 

@@ -28,6 +28,8 @@ app = typer.Typer(
 app.command()(service.up)
 app.command()(service.down)
 app.command()(service.status)
+app.command()(service.backup)
+app.command()(service.restore)
 app.command()(service.demo)
 app.command()(jobs.submit)
 app.command("jobs")(jobs.list_jobs)

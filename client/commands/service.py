@@ -99,6 +99,22 @@ def status(json: JsonFlag = False, quiet: QuietFlag = False) -> None:
         raise typer.Exit(4)
 
 
+BackupFile = Annotated[Path, typer.Argument(metavar="FILE")]
+
+
+def backup(file: BackupFile, quiet: QuietFlag = False) -> None:
+    """Write the database (jobs, results, curves, keys) into one file; the service may run. Files are copied apart."""
+    LocalService().backup(file, say=lambda text: None if quiet else notes().print(text))
+    console().print(file if quiet else f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
+
+
+def restore(file: BackupFile, quiet: QuietFlag = False) -> None:
+    """Fill an empty database from a backup; the service must be down. What ran then goes on from its checkpoint."""
+    LocalService().restore(file, say=lambda text: None if quiet else notes().print(text))
+    if not quiet:
+        notes().print(f"Restored. {escape(hint('up'))} starts the service.")
+
+
 def demo(
     data: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Real videos instead of the generated corpus.")

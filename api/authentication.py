@@ -55,6 +55,12 @@ class Needs:
         return principal
 
 
+def operator_of_the_lab(principal: PrincipalDep) -> Principal:
+    """A dependency: operators whose key is not for one project alone. Raises Forbidden."""
+    principal.require_for_lab(Role.operator)
+    return principal
+
+
 ViewerDep = Annotated[Principal, Depends(Needs(Role.viewer))]
 SubmitterDep = Annotated[Principal, Depends(Needs(Role.submitter))]
-OperatorDep = Annotated[Principal, Depends(Needs(Role.operator))]
+OperatorDep = Annotated[Principal, Depends(operator_of_the_lab)]

@@ -48,6 +48,13 @@ class Principal:
         if not self.role.includes(needed):
             raise Forbidden(f"this needs the role {needed}; yours is {self.role}", needs_role=str(needed))
 
+    def require_for_lab(self, needed: Role) -> None:
+        """For what belongs to no project (machines, roots, quotas). Raises Forbidden for a key of one project too."""
+        self.require(needed)
+        if self.project is not None:
+            text = f"your key is for the project {self.project}; this belongs to the whole lab"
+            raise Forbidden(text, needs_role=str(needed))
+
     def sees(self, project: str) -> bool:
         return self.project is None or self.project == project
 

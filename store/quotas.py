@@ -17,7 +17,7 @@ FIELDS = ("max_gpus", "max_running", "max_queued", "share")
 
 def put(session: Session, subject: str, values: dict[str, Any], principal: Principal) -> Quota:
     """Set all of a subject's limits; what is not given is without limit. Raises Forbidden, NotFound."""
-    principal.require(Role.admin)
+    principal.require_for_lab(Role.admin)
     _check(session, subject)
     before = _told(session.get(Quota, subject))
     whole = {name: values.get(name) for name in FIELDS} | {"share": values.get("share") or 1.0}
@@ -31,7 +31,7 @@ def put(session: Session, subject: str, values: dict[str, Any], principal: Princ
 
 def remove(session: Session, subject: str, principal: Principal) -> None:
     """Back to no limits and a share of 1. Raises Forbidden, NotFound."""
-    principal.require(Role.admin)
+    principal.require_for_lab(Role.admin)
     before = session.get(Quota, subject)
     if before is None:
         raise NotFound(f"{subject} has no quota")

@@ -12,7 +12,7 @@ from store.tables import Root
 
 def add(session: Session, name: str, path: Path, principal: Principal) -> Root:
     """Operators only. The same again changes nothing. Raises Forbidden, BadRequest (no folder), AlreadyExists."""
-    principal.require(Role.operator)
+    principal.require_for_lab(Role.operator)
     if not path.is_absolute():
         raise BadRequest(f"the path of a root must be absolute, not {str(path)!r}")
     if not path.is_dir():

@@ -1,0 +1,210 @@
+"""Every call, each role, one's own things, a colleague's, and those of another project."""
+
+import hashlib
+import re
+import uuid
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+import pytest
+from sqlalchemy import update
+
+from cmac_core.events import Saved
+from store import database
+from store.keys import Role
+from store.states import DeviceKind
+from store.tables import Cell, Dataset, Device, Experiment
+
+Whose = Literal["own", "colleague's", "foreign"]
+Rule = Literal["open", "see", "look", "submit", "change", "own", "operate", "rule"]
+
+# open: nobody is asked for a key. see: whoever is in its project. look: anybody with a key. submit: not for viewers.
+# change: its owner, and operators. own: its owner, and admins. operate: operators, rule: admins, of the whole lab.
+# Who asks for what is foreign has a key for another project.
+CALLS: dict[str, Rule] = {
+    "GET /healthz": "open",
+    "GET /readyz": "open",
+    "GET /metrics": "open",
+    "GET /version": "open",
+    "GET /me": "look",
+    "GET /jobs": "look",
+    "POST /jobs": "submit",
+    "GET /jobs/{job_id}": "see",
+    "PATCH /jobs/{job_id}": "change",
+    "POST /jobs/{job_id}/cancel": "change",
+    "POST /jobs/{job_id}/pause": "change",
+    "POST /jobs/{job_id}/resume": "change",
+    "POST /jobs/{job_id}/hold": "change",
+    "POST /jobs/{job_id}/release": "change",
+    "POST /jobs/{job_id}/retry": "change",
+    "GET /jobs/{job_id}/attempts": "see",
+    "GET /jobs/{job_id}/events": "see",
+    "GET /jobs/{job_id}/artifacts": "see",
+    "GET /jobs/{job_id}/checkpoints": "see",
+    "GET /jobs/{job_id}/logs": "see",
+    "GET /jobs/{job_id}/metrics": "see",
+    "GET /jobs/{job_id}/events/stream": "see",
+    "GET /jobs/{job_id}/logs/stream": "see",
+    "GET /jobs/{job_id}/metrics/stream": "see",
+    "GET /experiments": "look",
+    "GET /experiments/{experiment_id}": "see",
+    "GET /experiments/{experiment_id}/table": "see",
+    "POST /experiments/{experiment_id}/cancel": "change",
+    "POST /experiments/{experiment_id}/retry": "change",
+    "GET /results": "look",
+    "GET /results/{job_id}": "see",
+    "GET /results/{job_id}/attention": "see",
+    "GET /artifacts/{sha256}": "see",
+    "GET /datasets": "look",
+    "GET /datasets/{reference}": "see",
+    "GET /datasets/{reference}/quarantine": "see",
+    "GET /checkpoints": "look",
+    "POST /checkpoints": "submit",
+    "GET /checkpoints/{checkpoint_id}": "see",
+    "GET /checkpoints/{checkpoint_id}/file": "see",
+    "GET /checkpoints/{checkpoint_id}/card": "see",
+    "GET /roots": "look",
+    "POST /roots": "operate",
+    "GET /nodes": "look",
+    "GET /nodes/{node_id}": "look",
+    "POST /nodes/{node_id}/cordon": "operate",
+    "POST /nodes/{node_id}/drain": "operate",
+    "POST /nodes/{node_id}/ready": "operate",
+    "POST /devices/{device_id}/cordon": "operate",
+    "POST /devices/{device_id}/ready": "operate",
+    "GET /queue": "look",
+    "GET /queue/usage": "look",
+    "GET /quotas": "look",
+    "PUT /quotas/{subject}": "rule",
+    "DELETE /quotas/{subject}": "rule",
+    "GET /api-keys": "look",
+    "POST /api-keys": "look",
+    "DELETE /api-keys/{key_id}": "own",
+    "DELETE /datasets/{dataset_id}": "change",
+}
+
+
+class Asker(NamedTuple):
+    """Somebody with a key, and the things that they ask for."""
+
+    http: Any
+    ids: dict[str, str]
+
+
+def allowed(rule: Rule, role: Role, whose: Whose) -> set[int]:
+    """Right answers of a guard; without any, it has to let pass."""
+    if rule in ("open", "look"):
+        return set()
+    if rule == "see":
+        return {404} if whose == "foreign" else set()
+    if rule == "own":
+        return set() if whose == "own" or (role is Role.admin and whose != "foreign") else {404}
+    if rule == "submit":
+        return set() if role.includes(Role.submitter) else {403}
+    if rule == "change":
+        if not role.includes(Role.submitter):
+            return {403}
+        if whose == "foreign":
+            return {404}
+        return set() if whose == "own" or role.includes(Role.operator) else {403}
+    needed = Role.operator if rule == "operate" else Role.admin
+    return set() if role.includes(needed) and whose != "foreign" else {403}
+
+
+def things(lab: Any, owner: str, project: str) -> dict[str, str]:
+    """One of everything that belongs to somebody: a job that has ended with files, an experiment, a dataset."""
+    token = lab.key(Role.submitter, user=owner)
+    name = f"d-{uuid.uuid4().hex[:8]}"
+    dataset = lab.dataset(name, project=project)
+    with lab.client(token) as http:
+        body = {
+            "kind": "pretrain", "dataset": f"{name}@1", "preset": "small", "resources": {"cpu_slots": 1},
+            "queue": {"project": project},
+        }  # fmt: skip
+        answer = http.post("/jobs", json=body)
+        assert answer.status_code == 202, answer.text
+        job = answer.json()["id"]
+        lease = lab.start(job)
+        data = uuid.uuid4().bytes
+        folder = lab.folder(job) / "checkpoints" / "step-00000001"
+        folder.mkdir(parents=True)
+        (folder / "state.pt").write_bytes(data)
+        digest = hashlib.sha256(data).hexdigest()
+        path = "checkpoints/step-00000001/state.pt"
+        saved = Saved(step=1, train_epoch=1, path=path, sha256=digest, bytes=len(data), kind="full")
+        lab.tell(lease, saved, lab.artifact(job, "t", data, "text/plain", "encoders", step=1))
+        (lab.folder(job) / "log.txt").write_text("said\n")
+        lab.succeed(lease)
+        checkpoint = http.get(f"/jobs/{job}/checkpoints").json()["items"][0]["id"]
+        key = http.post("/api-keys", json={"name": "k", "role": "viewer"}).json()["id"]
+    with database.sessions.begin() as session:
+        made = Experiment(project=project, owner=owner, scale="small", spec={"seeds": [0]}, outline={"tables": []})
+        session.add(made)
+        session.flush()
+        cell = {"cell": "t/r/0", "position": 0, "table": "t", "row": "r", "seed": 0}
+        session.add(Cell(experiment_id=made.id, job_id=uuid.UUID(job), **cell))
+        session.execute(update(Dataset).where(Dataset.id == dataset.id).values(job_id=uuid.UUID(job)))
+        experiment = str(made.id)
+    return {
+        "job_id": job, "experiment_id": experiment, "sha256": digest, "checkpoint_id": checkpoint,
+        "reference": f"{name}@1", "dataset_id": str(dataset.id), "key_id": key,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def asker(lab: Any, role: Role, whose: Whose) -> Iterator[Asker]:
+    me = f"u-{uuid.uuid4().hex[:8]}"
+    home, other = f"p-{uuid.uuid4().hex[:8]}", f"p-{uuid.uuid4().hex[:8]}"
+    token = lab.key(role, home if whose == "foreign" else None, user=me)
+    lab.key(Role.viewer, home)
+    lab.key(Role.viewer, other)
+    owner = me if whose == "own" else f"u-{uuid.uuid4().hex[:8]}"
+    ids = things(lab, owner, other if whose == "foreign" else home)
+    with database.sessions.begin() as session:
+        device = session.query(Device).filter_by(node_id=lab.node, kind=DeviceKind.cpu, index=63).one()
+        ids |= {"node_id": str(lab.node), "device_id": str(device.id), "subject": f"user:{owner}"}
+    assert lab.http.put(f"/quotas/user:{owner}", json={"max_queued": 500}).status_code in (200, 201)
+    with lab.client(token) as http:
+        yield Asker(http, ids)
+    lab.http.post(f"/nodes/{lab.node}/ready")
+    lab.http.post(f"/devices/{device.id}/ready")
+
+
+def ask(asker: Asker, call: str) -> tuple[int, str]:
+    """The status of a call with a body that says as little as it may."""
+    method, template = call.split()
+    path = re.sub(r"\{(\w+)\}", lambda found: asker.ids[found[1]], template)
+    headers = {"If-Match": "*"} if method == "PATCH" else {}
+    body = {"name": "other"} if method == "PATCH" else {"role": "viewer"} if path == "/api-keys" else {}
+    if path.endswith("/stream"):
+        with asker.http.stream(method, path) as answer:
+            return int(answer.status_code), ""
+    answer = asker.http.request(
+        method, path, headers=headers, json=body if method in ("PATCH", "PUT", "POST") else None
+    )
+    return int(answer.status_code), answer.text[:300]
+
+
+def test_every_call_stands_in_the_matrix(lab: Any) -> None:
+    paths = lab.http.get("/openapi.json").json()["paths"]
+    assert {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods} == set(CALLS)
+
+
+@pytest.mark.parametrize(
+    ("role", "whose"),
+    [
+        (role, whose)
+        for role in Role
+        for whose in ("own", "colleague's", "foreign")
+        if (role, whose) != (Role.viewer, "own")  # they make nothing
+    ],
+)
+def test_each_role_may_do_what_the_matrix_says_and_no_more(asker: Asker, role: Role, whose: Whose) -> None:
+    wrong = {}
+    for call, rule in CALLS.items():
+        status, text = ask(asker, call)
+        right = allowed(rule, role, whose)
+        if (status not in right) if right else (status in (401, 403, 404)):
+            wrong[call] = (status, sorted(right), text)
+        assert status < 500, (call, text)
+    assert not wrong

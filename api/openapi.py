@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
 from api.problem_kinds import PROBLEM_KINDS
 from cmac_core.specs import JOB_SPEC
@@ -22,6 +23,11 @@ SPEC_BODY: dict[str, Any] = {
             }
         },
     }
+}
+_BODIES: dict[str, type[BaseModel]] = {}  # that operations take and FastAPI does not see
+_ESTIMATE = {"type": "object", "required": ["spec", "estimate", "warnings"]}
+DRY_RUN: Responses = {
+    200: {"description": "What a dry run says.", "content": {"application/json": {"schema": _ESTIMATE}}}
 }
 EVENT_STREAM: Responses = {
     200: {"description": "Server-sent events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
@@ -61,6 +67,13 @@ def problems(*statuses: int) -> Responses:
     }
 
 
+def takes(kind: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """`openapi_extra` of an operation that parses such a body by hand."""
+    _BODIES[kind.__name__] = kind
+    content = {"application/json": {"schema": {"$ref": _REF.format(model=kind.__name__)}}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
 def install(app: FastAPI) -> None:
     """Let the app describe itself like this."""
 
@@ -81,12 +94,19 @@ def _described(app: FastAPI) -> dict[str, Any]:
     experiment = Experiment.model_json_schema(ref_template=_REF)
     schemas |= {**spec.pop("$defs"), **experiment.pop("$defs"), "JobSpec": spec, "Experiment": experiment}
     schemas["Problem"] = _problem_schema()
+    for name, kind in _BODIES.items():
+        body = kind.model_json_schema(ref_template=_REF)
+        schemas |= {**body.pop("$defs", {}), name: body}
     for path in made["paths"].values():
         for operation in path.values():
             # FastAPI's own 422 has another shape than ours, and bad parameters are 400 here.
             if "HTTPValidationError" in str(operation["responses"].get("422")):
                 del operation["responses"]["422"]
                 operation["responses"].setdefault("400", problems(400)[400])
+            # What any call with a key, and any with a body, may be answered.
+            common = (429, 503) if "401" in operation["responses"] else ()
+            for status in (*common, *((400, 413, 415, 422) if "requestBody" in operation else ())):
+                operation["responses"].setdefault(str(status), problems(status)[status])
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
     return made

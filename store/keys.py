@@ -14,7 +14,8 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from store.errors import Forbidden, NotFound, Unauthenticated
+from cmac_core.specs.problems import FieldProblem
+from store.errors import Forbidden, NotFound, Unauthenticated, UnknownReference
 from store.tables import ApiKey, Project, User
 
 DEFAULT_PROJECT = "default"
@@ -96,7 +97,9 @@ def _touch(session: Session, key: ApiKey) -> None:
 def create_key(
     session: Session, user: str, name: str, role: Role, project: str | None = None, days: float | None = None
 ) -> tuple[ApiKey, str]:
-    """A new key and its token, which is shown this once. Makes the user when missing."""
+    """A new key and its token, which is shown this once. Makes the user when missing. Raises UnknownReference."""
+    if project is not None and session.scalar(select(Project.id).where(Project.name == project)) is None:
+        raise UnknownReference([FieldProblem("/project", f"there is no project {project!r}", project)])
     session.execute(insert(User).values(name=user, role=str(role)).on_conflict_do_nothing())
     prefix, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     key = ApiKey(user=user, name=name, prefix=prefix, secret_sha256=_sha256(secret), role=str(role), project=project)

@@ -12,7 +12,7 @@ from api.bodies import NewRoot, parse_body
 from api.dependencies import SessionDep
 from api.json_bodies import JsonBody
 from api.once import IdempotencyKey, Once
-from api.openapi import problems
+from api.openapi import problems, takes
 from api.pages import Cursor, Limit, cut
 from api.trail import TrailDep
 from api.views.base import ListView
@@ -82,7 +82,7 @@ def list_roots(
     return cut(request, response, rows, lambda row: row.name, limit=limit, cursor=cursor)
 
 
-@router.post("/roots", status_code=201, response_model=RootView, responses=problems(409, 422))
+@router.post("/roots", status_code=201, response_model=RootView, responses=problems(409), openapi_extra=takes(NewRoot))
 def add_root(
     request: Request,
     body: JsonBody,

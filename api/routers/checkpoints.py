@@ -13,7 +13,7 @@ from api.downloads import artifact_answer
 from api.etags import job_etag
 from api.json_bodies import JsonBody
 from api.once import IdempotencyKey, Once
-from api.openapi import BYTES, TEXT, problems
+from api.openapi import BYTES, TEXT, problems, takes
 from api.pages import Cursor, Limit, cut
 from api.views.base import ListView
 from api.views.data import CheckpointView, WholeCheckpointView
@@ -27,7 +27,7 @@ router = APIRouter(prefix="/checkpoints", tags=["catalog"], responses=problems(4
 _MOST = 10_000
 
 
-@router.post("", status_code=202, response_model=JobView, responses=problems(409, 422, 429))
+@router.post("", status_code=202, response_model=JobView, responses=problems(409, 429), openapi_extra=takes(NewWeights))
 def import_weights(
     request: Request,
     body: JsonBody,

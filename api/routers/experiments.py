@@ -11,7 +11,7 @@ from api.dependencies import SessionDep
 from api.experiment_answers import Format, table_answer
 from api.json_bodies import OptionalJsonBody
 from api.once import IdempotencyKey, Once
-from api.openapi import TABLES, problems
+from api.openapi import TABLES, problems, takes
 from api.pages import Cursor, Limit, cut
 from api.routers.jobs import Force
 from api.views.base import ListView
@@ -61,7 +61,13 @@ def cancel_experiment(
     return ExperimentView.whole(session, experiments.cancel(session, experiment_id, principal, force=force))
 
 
-@router.post("/{experiment_id}/retry", status_code=202, response_model=RetriedView, responses=problems(400, 409, 422))
+@router.post(
+    "/{experiment_id}/retry",
+    status_code=202,
+    response_model=RetriedView,
+    responses=problems(409),
+    openapi_extra=takes(RetryCells, required=False),
+)
 def retry_experiment(
     experiment_id: UUID,
     request: Request,

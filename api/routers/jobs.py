@@ -15,7 +15,7 @@ from api.etags import IfMatch, check_unchanged, is_known, job_etag, not_modified
 from api.filters import FiltersDep
 from api.json_bodies import JsonBody, OptionalJsonBody
 from api.once import IdempotencyKey, Once
-from api.openapi import SPEC_BODY, problems
+from api.openapi import DRY_RUN, SPEC_BODY, problems, takes
 from api.pages import Cursor, Limit, cut, link_next
 from api.submitting import estimated, submitted
 from api.views.base import ListView
@@ -38,7 +38,7 @@ Force = Annotated[bool, Query(description="Do not wait for a checkpoint.")]
     status_code=202,
     response_model=JobView | ExperimentView,
     openapi_extra=SPEC_BODY,
-    responses=problems(409, 422, 429),
+    responses=DRY_RUN | problems(409, 429),
 )
 def submit_job(
     request: Request,
@@ -126,7 +126,7 @@ def release_job(job_id: UUID, principal: SubmitterDep, session: SessionDep, resp
     return _answer(session, response, verbs.release(session, job_id, principal))
 
 
-@router.patch("/{job_id}", response_model=JobView, responses=problems(403, 409, 412, 422, 428))
+@router.patch("/{job_id}", response_model=JobView, responses=problems(403, 409, 412, 428), openapi_extra=takes(Change))
 def change_job(
     job_id: UUID,
     body: JsonBody,
@@ -148,7 +148,13 @@ def _answer(session: Session, response: Response, job: Job) -> JobView:
     return JobView.whole(session, job)
 
 
-@router.post("/{job_id}/retry", status_code=202, response_model=JobView, responses=problems(409))
+@router.post(
+    "/{job_id}/retry",
+    status_code=202,
+    response_model=JobView,
+    responses=problems(409),
+    openapi_extra=takes(Retry, required=False),
+)
 def retry_job(
     job_id: UUID,
     request: Request,

@@ -11,7 +11,7 @@ from api.authentication import OperatorDep, PrincipalDep, ViewerDep
 from api.bodies import Because, NewKey, NewQuota, parse_body
 from api.dependencies import SessionDep
 from api.json_bodies import JsonBody, OptionalJsonBody
-from api.openapi import problems
+from api.openapi import problems, takes
 from api.pages import Cursor, Limit, cut
 from api.trail import TrailDep
 from api.views.base import ListView, View
@@ -88,7 +88,12 @@ def get_node(node_id: UUID, principal: ViewerDep, session: SessionDep) -> dict[s
     return nodes.one(session, node_id)
 
 
-@router.post("/nodes/{node_id}/cordon", status_code=202, responses=problems(403, 404))
+@router.post(
+    "/nodes/{node_id}/cordon",
+    status_code=202,
+    responses=problems(403, 404),
+    openapi_extra=takes(Because, required=False),
+)
 def cordon_node(
     node_id: UUID, body: OptionalJsonBody, principal: OperatorDep, session: SessionDep, trail: TrailDep
 ) -> dict[str, Any]:
@@ -96,7 +101,12 @@ def cordon_node(
     return _set_node(session, trail, node_id, NodeState.cordoned, body)
 
 
-@router.post("/nodes/{node_id}/drain", status_code=202, responses=problems(403, 404))
+@router.post(
+    "/nodes/{node_id}/drain",
+    status_code=202,
+    responses=problems(403, 404),
+    openapi_extra=takes(Because, required=False),
+)
 def drain_node(
     node_id: UUID, body: OptionalJsonBody, principal: OperatorDep, session: SessionDep, trail: TrailDep
 ) -> dict[str, Any]:
@@ -180,7 +190,7 @@ def list_quotas(
     return cut(request, response, rows, lambda row: row.subject, limit=limit, cursor=cursor)
 
 
-@router.put("/quotas/{subject}", responses=problems(403, 404, 422))
+@router.put("/quotas/{subject}", responses=problems(403, 404), openapi_extra=takes(NewQuota))
 def put_quota(subject: str, body: JsonBody, principal: PrincipalDep, session: SessionDep) -> QuotaView:
     """Set all limits of `user:NAME` or `project:NAME` (admins)."""
     new = parse_body(NewQuota, body)
@@ -213,7 +223,7 @@ def list_keys(
     return cut(request, response, rows, lambda row: str(row.id), limit=limit, cursor=cursor)
 
 
-@router.post("/api-keys", status_code=201, responses=problems(403, 422))
+@router.post("/api-keys", status_code=201, responses=problems(403), openapi_extra=takes(NewKey))
 def create_key(body: JsonBody, principal: PrincipalDep, session: SessionDep, trail: TrailDep) -> NewKeyView:
     """Make a key; the answer is the only place where it is shown."""
     new = parse_body(NewKey, body)

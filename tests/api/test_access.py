@@ -71,6 +71,12 @@ def test_nobody_makes_a_key_that_may_more_than_they(lab: Any) -> None:
         assert http.post("/api-keys", json={"role": "viewer"}).status_code == 201
 
 
+def test_a_key_for_a_project_that_is_not_there_is_refused(lab: Any) -> None:
+    problem = lab.http.post("/api-keys", json={"project": "nowhere"})
+    assert (problem.status_code, problem.json()["code"]) == (422, "unknown_reference")
+    assert problem.json()["errors"][0]["pointer"] == "/project"
+
+
 def test_keys_of_others_are_neither_seen_nor_revoked(lab: Any) -> None:
     mine = lab.http.post("/api-keys", json={"name": "mine"}).json()
     with lab.client(lab.key(Role.operator)) as http:

@@ -15,7 +15,19 @@ from api.first_start import ensure_first_key
 from api.gauges import Gauges
 from api.rates import Rates
 from api.request_log import RequestLog
-from api.routers import catalog, checkpoints, experiments, files, jobs, lab, operation, pages, results, streams
+from api.routers import (
+    catalog,
+    checkpoints,
+    experiments,
+    files,
+    jobs,
+    lab,
+    operation,
+    pages,
+    people,
+    results,
+    streams,
+)
 from api.settings import ApiSettings, api_settings
 from api.sse import Streams
 from api.version import VERSION
@@ -44,7 +56,7 @@ def make_app(settings: ApiSettings | None = None, *, announce_key: bool = False)
         app.include_router(router)
     known = [Depends(authenticate)]
     # Streams first: /jobs/{id}/metrics/stream must not be taken for anything else.
-    routers = (streams, jobs, experiments, results, files, catalog, checkpoints, lab)
+    routers = (streams, jobs, experiments, results, files, catalog, checkpoints, lab, people)
     for router in (module.router for module in routers):
         app.include_router(router, dependencies=known, responses=openapi.problems(401, 403))
     app.add_middleware(BodyLimit, limit=settings.body_limit)

@@ -55,12 +55,15 @@ class Needs:
         return principal
 
 
-def operator_of_the_lab(principal: PrincipalDep) -> Principal:
-    """A dependency: operators whose key is not for one project alone. Raises Forbidden."""
-    principal.require_for_lab(Role.operator)
-    return principal
+class NeedsForLab(Needs):
+    """The same for what belongs to no project: a key for one project is not enough. Raises Forbidden."""
+
+    def __call__(self, principal: PrincipalDep) -> Principal:
+        principal.require_for_lab(self._role)
+        return principal
 
 
 ViewerDep = Annotated[Principal, Depends(Needs(Role.viewer))]
 SubmitterDep = Annotated[Principal, Depends(Needs(Role.submitter))]
-OperatorDep = Annotated[Principal, Depends(operator_of_the_lab)]
+OperatorDep = Annotated[Principal, Depends(NeedsForLab(Role.operator))]
+AdminDep = Annotated[Principal, Depends(NeedsForLab(Role.admin))]

@@ -87,6 +87,30 @@ class NewQuota(Body):
     share: float = Field(1.0, gt=0, le=1e6, description="Weight in fair share: with 2, twice as much counts as much.")
 
 
+class NewProject(Body):
+    """A project to make."""
+
+    name: Slug
+
+
+class NewUser(Body):
+    """Somebody who may have keys."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$")
+    role: Role = Field(Role.submitter, description="The most that any of their keys may do.")
+
+
+class ChangeUser(Body):
+    """What may be changed of a user; only what is given is."""
+
+    role: Role = Role.viewer
+    disabled: bool = False
+
+    def wanted(self) -> dict[str, Any]:
+        """The fields that were given. Raises InvalidSpec without any."""
+        return _given(self)
+
+
 class Because(Body):
     """Why a machine is taken out."""
 
@@ -111,7 +135,7 @@ class Change(Body):
 
     def wanted(self, labels: dict[str, str]) -> dict[str, Any]:
         """The fields that were given, `labels` merged into those of the job. Raises InvalidSpec."""
-        given = self.model_dump(exclude_unset=True)
+        given = _given(self)
         if "labels" in given:
             merged = {key: value for key, value in {**labels, **self.labels}.items() if value is not None}
             try:
@@ -119,9 +143,6 @@ class Change(Body):
             except ValidationError as error:
                 message = str(error.errors(include_url=False)[0]["msg"])
                 raise InvalidSpec([FieldProblem("/labels", message, self.labels)]) from error
-        if not given:
-            known = ", ".join(type(self).model_fields)
-            raise InvalidSpec([FieldProblem("", "changes nothing", {}, f"give one or more of {known}")])
         return given
 
 
@@ -137,6 +158,14 @@ def parse_body(kind: type[B], body: Any) -> B:
         return kind.model_validate(body)
     except ValidationError as error:
         raise InvalidSpec([_problem(item) for item in error.errors(include_url=False)]) from error
+
+
+def _given(body: Body) -> dict[str, Any]:
+    given = body.model_dump(exclude_unset=True)
+    if not given:
+        known = ", ".join(type(body).model_fields)
+        raise InvalidSpec([FieldProblem("", "changes nothing", {}, f"give one or more of {known}")])
+    return given
 
 
 def _problem(item: Any) -> FieldProblem:

@@ -212,6 +212,26 @@ class Client:
         """Back to no limits and a share of 1. Admins."""
         self.connection.delete(f"/quotas/{subject}")
 
+    def projects(self) -> Iterator[dict[str, Any]]:
+        """Projects that you may see, with what each holds of the disk."""
+        return pages.items(self.connection, "/projects")
+
+    def add_project(self, name: str) -> dict[str, Any]:
+        """Make a project. Operators. Raises AlreadyExists."""
+        return self._json(self.connection.post("/projects", {"name": name}).json())
+
+    def users(self) -> Iterator[dict[str, Any]]:
+        """Everybody, and what they may do at most. Operators."""
+        return pages.items(self.connection, "/users")
+
+    def add_user(self, name: str, **body: Any) -> dict[str, Any]:
+        """Make a user. Admins. Raises AlreadyExists."""
+        return self._json(self.connection.post("/users", {"name": name, **body}).json())
+
+    def change_user(self, name: str, **fields: Any) -> dict[str, Any]:
+        """Another role, or disabled. Admins. Raises NotFound, IllegalMove."""
+        return self._json(self.connection.patch(f"/users/{name}", fields).json())
+
     def me(self) -> dict[str, Any]:
         """Whose key this is and what it may do."""
         return self._json(self.connection.get("/me").json())

@@ -63,7 +63,7 @@ class Connection:
         headers["Content-Type"] = "application/json"
         return self._send("POST", path, params=params, headers=headers, content=json.dumps(body).encode(), **patience)
 
-    def patch(self, path: str, fields: Mapping[str, Any], *, if_match: str) -> httpx2.Response:
+    def patch(self, path: str, fields: Mapping[str, Any], *, if_match: str = "*") -> httpx2.Response:
         """PATCH of the given fields, if the row is still as its ETag says. Said again, it changes nothing more."""
         headers = {"Content-Type": "application/merge-patch+json", "If-Match": if_match}
         return self._send("PATCH", path, headers=headers, content=json.dumps(fields).encode())

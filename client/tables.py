@@ -77,6 +77,25 @@ def quotas_table(rows: Iterable[Row]) -> RenderableType:
     return made
 
 
+def projects_table(rows: Iterable[Row]) -> RenderableType:
+    """One line a project, sizes in GB."""
+    sizes = ("dataset_bytes", "checkpoint_bytes", "artifact_bytes")
+    made = table("project", *((name, "right") for name in ("jobs", "datasets, GB", "checkpoints, GB", "artifacts, GB")))
+    for row in rows:
+        made.add_row(str(row["name"]), str(row["jobs"]), *(f"{row[size] / 1e9:.2f}" for size in sizes))
+    return made
+
+
+def users_table(rows: Iterable[Row]) -> RenderableType:
+    """One line a user."""
+    made = table("user", "role", "", ("age", "right"))
+    for row in rows:
+        made.add_row(
+            escape(str(row["name"])), str(row["role"]), "disabled" if row["disabled"] else "", age(row["created_at"])
+        )
+    return made
+
+
 def standing(row: Row) -> str:
     """Where a job is in a few words: progress while it runs, why it waits, why it ended."""
     state = str(row["state"])

@@ -10,6 +10,7 @@ from client.commands import (
     lab,
     nodes,
     output,
+    people,
     quotas,
     results,
     service,
@@ -58,4 +59,6 @@ app.add_typer(datasets.root, name="root")
 app.add_typer(checkpoints.checkpoint, name="checkpoint")
 app.add_typer(lab.key, name="key")
 app.add_typer(quotas.quota, name="quota")
+app.add_typer(people.project, name="project")
+app.add_typer(people.user, name="user")
 app.add_typer(nodes.node, name="node")

@@ -48,13 +48,17 @@ def create_key(
     name: Annotated[str, typer.Argument(help="What or whom it is for.")],
     role: Annotated[str, typer.Option(help="viewer, submitter, operator or admin.")] = "submitter",
     user: Annotated[str | None, typer.Option(help="Whose key; default: your own.")] = None,
+    project: Annotated[
+        str | None, typer.Option(help="For this project alone; default: what your own key sees.")
+    ] = None,
     days: Annotated[int | None, typer.Option(help="Days until it expires; default: never.", min=1)] = None,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
     url: UrlOption = None,
 ) -> None:
     """Make an API key. Its secret is shown once."""
-    body = {"name": name, "role": role} | ({"days": days} if days else {}) | ({"user": user} if user else {})
+    more = {"days": days, "user": user, "project": project}
+    body = {"name": name, "role": role} | {key: value for key, value in more.items() if value}
     with Client(url) as lab:
         row = lab.create_key(**body)
     secret = str(row["key"])

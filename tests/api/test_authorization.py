@@ -74,6 +74,11 @@ CALLS: dict[str, Rule] = {
     "POST /devices/{device_id}/ready": "operate",
     "GET /queue": "look",
     "GET /queue/usage": "look",
+    "GET /projects": "look",
+    "POST /projects": "operate",
+    "GET /users": "operate",
+    "POST /users": "rule",
+    "PATCH /users/{name}": "rule",
     "GET /quotas": "look",
     "PUT /quotas/{subject}": "rule",
     "DELETE /quotas/{subject}": "rule",
@@ -162,7 +167,7 @@ def asker(lab: Any, role: Role, whose: Whose) -> Iterator[Asker]:
     ids = things(lab, owner, other if whose == "foreign" else home)
     with database.sessions.begin() as session:
         device = session.query(Device).filter_by(node_id=lab.node, kind=DeviceKind.cpu, index=63).one()
-        ids |= {"node_id": str(lab.node), "device_id": str(device.id), "subject": f"user:{owner}"}
+        ids |= {"node_id": str(lab.node), "device_id": str(device.id), "subject": f"user:{owner}", "name": owner}
     assert lab.http.put(f"/quotas/user:{owner}", json={"max_queued": 500}).status_code in (200, 201)
     with lab.client(token) as http:
         yield Asker(http, ids)

@@ -316,3 +316,15 @@ def test_a_mistake_of_ours_is_recorded_and_no_trace_is_shown(cmac: Cmac, monkeyp
     assert "Traceback" not in said.err
     record = Path(said.err.split("The details are in ")[1].split("; please")[0].replace("\n", ""))
     assert "so it broke" in record.read_text()
+
+
+def test_projects_and_users_are_made_listed_and_changed(cmac: Cmac) -> None:
+    assert cmac("project", "add", "video").code == 0
+    again = cmac("project", "add", "video")
+    assert (again.code, "already" in again.err) == (2, True)
+    assert "video" in cmac("project", "list").out
+    assert json.loads(cmac("user", "add", "ana", "--json").out)["role"] == "submitter"
+    assert cmac("user", "set", "ana").code == 2
+    changed = json.loads(cmac("user", "set", "ana", "--role", "operator", "--disable", "--json").out)
+    assert (changed["role"], changed["disabled"]) == ("operator", True)
+    assert "disabled" in cmac("user", "list").out

@@ -27,6 +27,7 @@ from api.routers import (
     people,
     results,
     streams,
+    webhooks,
 )
 from api.settings import ApiSettings, api_settings
 from api.sse import Streams
@@ -56,7 +57,7 @@ def make_app(settings: ApiSettings | None = None, *, announce_key: bool = False)
         app.include_router(router)
     known = [Depends(authenticate)]
     # Streams first: /jobs/{id}/metrics/stream must not be taken for anything else.
-    routers = (streams, jobs, experiments, results, files, catalog, checkpoints, lab, people)
+    routers = (streams, jobs, experiments, results, files, catalog, checkpoints, lab, people, webhooks)
     for router in (module.router for module in routers):
         app.include_router(router, dependencies=known, responses=openapi.problems(401, 403))
     app.add_middleware(BodyLimit, limit=settings.body_limit)

@@ -11,8 +11,11 @@ from cmac_core.specs.problems import EXPANDED, FieldProblem, field_problems, wro
 from cmac_core.specs.references import Slug
 from store.errors import InvalidSpec
 from store.keys import Role
+from store.receivers import LONGEST_URL
+from store.webhooks import EVENTS, Event
 
 B = TypeVar("B", bound="Body")
+ENDS: tuple[Event, ...] = ("job.succeeded", "job.failed", "job.cancelled", "experiment.finished")
 LABELS: TypeAdapter[dict[str, str]] = TypeAdapter(Labels)
 
 
@@ -76,6 +79,14 @@ class NewKey(Body):
     role: Role = Field(Role.submitter, description="What it may do, never more than you.")
     project: Slug | None = Field(None, description="Only this project; without one what your own key sees.")
     days: float | None = Field(None, gt=0, le=3650, description="Until it expires; without: never.")
+
+
+class NewWebhook(Body):
+    """A receiver to tell of events."""
+
+    url: str = Field(min_length=1, max_length=LONGEST_URL, description="https://… (http:// where operators allow it).")
+    events: tuple[Event, ...] = Field(ENDS, min_length=1, max_length=len(EVENTS), description="What to tell it.")
+    project: Slug | None = Field(None, description="Only this project's; without one what your own key sees.")
 
 
 class NewQuota(Body):

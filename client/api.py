@@ -1,6 +1,7 @@
 """The service as an object: `Client().submit(spec)`."""
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from client.experiment import EXPERIMENT, Experiment
 from client.job import Job
 
 MANY_JOBS_S = 300.0  # for the service to store up to 2,000 jobs in one transaction
+PING_LOOK_S = 0.5
 _WHOLE_ID = 36
 
 
@@ -231,6 +233,44 @@ class Client:
     def change_user(self, name: str, **fields: Any) -> dict[str, Any]:
         """Another role, or disabled. Admins. Raises NotFound, IllegalMove."""
         return self._json(self.connection.patch(f"/users/{name}", fields).json())
+
+    def webhooks(self) -> Iterator[dict[str, Any]]:
+        """Receivers of events, newest first: your own; operators see all."""
+        return pages.items(self.connection, "/webhooks")
+
+    def webhook(self, id_or_prefix: str) -> dict[str, Any]:
+        """One receiver and whether anything arrives. Raises NotFound, BadInput."""
+        return self._json(self.connection.get(f"/webhooks/{self.resolve('/webhooks', id_or_prefix)}").json())
+
+    def add_webhook(self, url: str, events: Sequence[str] = (), project: str | None = None) -> dict[str, Any]:
+        """Have a URL told of events; the secret that signs them is in the answer, once. No events: the ends of jobs."""
+        body = {"url": url} | ({"events": list(events)} if events else {}) | ({"project": project} if project else {})
+        return self._json(self.connection.post("/webhooks", body).json())
+
+    def remove_webhook(self, id_or_prefix: str) -> str:
+        """It is told nothing any more; its whole id."""
+        whole = self.resolve("/webhooks", id_or_prefix)
+        self.connection.delete(f"/webhooks/{whole}")
+        return whole
+
+    def ping_webhook(self, id_or_prefix: str, timeout_s: float = 30.0) -> dict[str, Any]:
+        """Send a test and wait for how it goes: the delivery, its `state` still `waiting` when nobody has sent it."""
+        whole = self.resolve("/webhooks", id_or_prefix)
+        sent = self._json(self.connection.post(f"/webhooks/{whole}/ping").json())
+        end = time.monotonic() + timeout_s
+        while sent["state"] == "waiting" and time.monotonic() < end:
+            time.sleep(PING_LOOK_S)
+            sent = next(row for row in self.deliveries(whole) if row["id"] == sent["id"])
+        return sent
+
+    def deliveries(self, webhook_id: str, limit: int | None = None) -> Iterator[dict[str, Any]]:
+        """What a receiver was sent, newest first, and what it answered."""
+        return pages.items(self.connection, f"/webhooks/{webhook_id}/deliveries", limit)
+
+    def redeliver(self, webhook_id: str, delivery_id: str) -> dict[str, Any]:
+        """Send a delivery once more, under its old id."""
+        path = f"/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver"
+        return self._json(self.connection.post(path).json())
 
     def me(self) -> dict[str, Any]:
         """Whose key this is and what it may do."""

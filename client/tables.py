@@ -24,6 +24,10 @@ STATE_STYLES = {
     "ok": "green",
     "ready": "green",
     "lost": "red",
+    "arrived": "green",
+    "failing": "yellow",
+    "given_up": "red",
+    "disabled": "red",
 }
 
 
@@ -94,6 +98,30 @@ def users_table(rows: Iterable[Row]) -> RenderableType:
             escape(str(row["name"])), str(row["role"]), "disabled" if row["disabled"] else "", age(row["created_at"])
         )
     return made
+
+def webhooks_table(rows: Iterable[Row]) -> RenderableType:
+    """One line a receiver: what it is told, and how that goes."""
+    made = table("id", "url", "project", "events", "state", "last error")
+    for row in rows:
+        told = ", ".join(row["events"])
+        project, error = str(row["project"] or "every one"), str(row["error"] or "")
+        made.add_row(
+            str(row["id"])[:8], *map(escape, (row["url"], project, told)), state_text(row["state"]), escape(error)
+        )
+    return made if made.row_count else "no webhooks"
+
+
+def deliveries_table(rows: Iterable[Row]) -> RenderableType:
+    """One line an event: how often it was tried, and what came back."""
+    made = table("id", "event", "about", ("age", "right"), ("tries", "right"), "state", "answer")
+    for row in rows:
+        answered = str(row["error"] or row["status"] or "")
+        about = str(row["about"] or "")[:8]
+        made.add_row(
+            str(row["id"])[:8], row["event"], about, age(row["created_at"]), str(row["sends"]),
+            state_text(row["state"]), escape(answered),
+        )  # fmt: skip
+    return made if made.row_count else "nothing was sent yet"
 
 
 def standing(row: Row) -> str:

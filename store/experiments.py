@@ -10,12 +10,13 @@ from cmac_core.experiments.drafts import BadExperiment
 from cmac_core.experiments.expansion import Plan, expand
 from cmac_core.experiments.outline import outline
 from cmac_core.specs.experiment import Experiment as Spec
-from store import audit, jobs, planned_jobs, verbs
+from store import audit, jobs, planned_jobs, verbs, webhooks
 from store.errors import BadRequest, Forbidden, InvalidSpec, NotFound
 from store.keys import Principal, Role
 from store.states import ACTIVE, FINAL, JobState
 from store.tables import Cell, Experiment, Job
 
+MOST_AT_ONCE = 200
 AGAIN = (JobState.failed, JobState.cancelled)  # what a retry runs again
 
 
@@ -155,6 +156,23 @@ def retry(
         made.append(jobs.retry(session, job.id, principal, fresh=fresh, parent=parent, walltime_s=walltime_s))
     audit.write(session, principal, "experiment.retry", str(experiment.id), after={"jobs": len(made)})
     return experiment, made
+
+
+def finish(session: Session) -> int:
+    """Note those whose jobs are all final, and tell of them; how many.
+
+    The reconciler's: two jobs that end at the same moment each see the other at work. A retry takes the note back.
+    """
+    alive = select(Cell.job_id).join(Job, Job.id == Cell.job_id)
+    alive = alive.where(Cell.experiment_id == Experiment.id, Job.state.not_in(FINAL))
+    query = select(Experiment).where(Experiment.finished_at.is_(None), ~alive.exists()).order_by(Experiment.id)
+    done = session.scalars(query.limit(MOST_AT_ONCE).with_for_update(skip_locked=True)).all()
+    counted = counts(session, (experiment.id for experiment in done))
+    for experiment in done:
+        experiment.finished_at = func.now()
+        webhooks.tell_of_experiment(session, experiment, counted[experiment.id])
+    session.flush()
+    return len(done)
 
 
 def _mine(session: Session, experiment_id: UUID, principal: Principal) -> Experiment:

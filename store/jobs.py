@@ -21,7 +21,7 @@ from store.states import (
     JobState,
 )
 from store.submission import Resolved
-from store.tables import Cell, Job, JobEdge
+from store.tables import Cell, Experiment, Job, JobEdge
 
 __all__ = [
     "FILTERS",
@@ -109,6 +109,9 @@ def retry(
     """
     old = get(session, job_id, principal)
     may_change(old, principal)
+    # Before the job's lock: whoever retries a whole experiment takes them in this order.
+    shown = select(Cell.experiment_id).where(Cell.job_id == old.id)
+    session.execute(update(Experiment).where(Experiment.id.in_(shown)).values(finished_at=None))
     old = lock(session, old.id)
     if old.state not in (JobState.failed, JobState.cancelled):
         raise IllegalMove(f"a job that is {old.state} is not retried", state=str(old.state), allowed=allowed(old))

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from store import job_events, notices
+from store import job_events, notices, webhooks
 from store.ends import DEPENDENCY_FAILED
 from store.errors import IllegalMove, NotFound
 from store.states import FINAL, MOVES, EdgeKind, JobState, StopFor
@@ -35,7 +35,7 @@ def move(
     stop_for: StopFor | None = None,
     more: dict[str, Any] | None = None,
 ) -> Job:
-    """Change a locked job's state, write its event row, wake listeners, settle children. Raises IllegalMove."""
+    """Change a locked job's state, write its event row, tell receivers, settle children. Raises IllegalMove."""
     was = job.state
     if to not in MOVES[was]:
         raise IllegalMove(f"a job that is {was} cannot become {to}", state=str(was), allowed=sorted(MOVES[was]))
@@ -51,6 +51,7 @@ def move(
     data = {"state": to, "was": was, "epoch": job.epoch, "reason": reason, "detail": detail, "hint": hint}
     data |= {"stop_for": stop_for} if stop_for else {}
     job_events.add(session, job, "end" if to in FINAL else "state", actor, data | (more or {}))
+    webhooks.tell_of_job(session, job, was)
     if to is JobState.queued or to in FINAL:
         notices.notify(session, notices.QUEUE)
     if to in FINAL:

@@ -10,7 +10,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from store import notices, verbs
+from store import notices, verbs, webhooks
 from store.errors import IllegalMove, NotFound
 from store.policy import WEIGHTS
 from store.settings import settings
@@ -79,7 +79,7 @@ def heartbeat(session: Session, node_id: UUID, devices: Sequence[FoundDevice]) -
         (device.kind, device.index): device
         for device in session.scalars(select(Device).where(Device.node_id == node_id).order_by(Device.id))
     }
-    offered = sum(_update(session, node_id, there, found) for found in devices)
+    offered = sum(_update(session, node, there, found) for found in devices)
     found_now = {(found.kind, found.index) for found in devices}
     for place, device in there.items():
         if place not in found_now and device.state is not DeviceState.missing:
@@ -90,14 +90,15 @@ def heartbeat(session: Session, node_id: UUID, devices: Sequence[FoundDevice]) -
     return node
 
 
-def _update(session: Session, node_id: UUID, there: dict[Any, Device], found: FoundDevice) -> bool:
+def _update(session: Session, node: Node, there: dict[Any, Device], found: FoundDevice) -> bool:
     """Bring one device's row up to date; whether it is offered now and was not."""
     device = there.get((found.kind, found.index))
     new = device is None
     if device is None:
-        device = Device(node_id=node_id, kind=found.kind, index=found.index, state=DeviceState.missing)
+        device = Device(node_id=node.id, kind=found.kind, index=found.index, state=DeviceState.missing)
         session.add(device)
     was_offered = device.state is DeviceState.ok and device.foreign is None and not new
+    was = device.state
     device.uuid, device.model, device.memory_mb = found.uuid, found.model, found.memory_mb
     device.weight = WEIGHTS[found.kind] if found.weight is None else found.weight
     device.foreign, device.health = found.foreign, found.health
@@ -105,6 +106,9 @@ def _update(session: Session, node_id: UUID, there: dict[Any, Device], found: Fo
         device.state = DeviceState.ghost  # stays so until somebody has looked
     elif device.state is DeviceState.missing:
         device.state = DeviceState.ghost if found.ghost else DeviceState.ok
+    if device.state is DeviceState.ghost and was is not DeviceState.ghost:
+        session.flush()  # gives a new device its id
+        webhooks.tell_of_ghost(session, node, device)
     return device.state is DeviceState.ok and device.foreign is None and not was_offered
 
 
@@ -150,7 +154,10 @@ def mark_lost(session: Session, silent_s: float) -> list[str]:
     """Nodes that have not been heard for so long; their names."""
     silent = update(Node).where(Node.state == NodeState.ready)
     silent = silent.where(Node.heartbeat_at < func.now() - timedelta(seconds=silent_s))
-    return list(session.scalars(silent.values(state=NodeState.lost, reason="no heartbeat").returning(Node.name)))
+    lost = session.scalars(silent.values(state=NodeState.lost, reason="no heartbeat").returning(Node)).all()
+    for node in lost:
+        webhooks.tell_of_node(session, node)
+    return [node.name for node in lost]
 
 
 def _get(session: Session, node_id: UUID) -> Node:

@@ -13,6 +13,7 @@ from store.tables import Outbox
 Send = Callable[[str, dict[str, Any]], None]  # queue, payload; raises BrokerAway
 
 RETRY_S = 5.0  # a broker that is away is asked again after this
+WAITING = (Outbox.kind == "launch", Outbox.sent_at.is_(None), Outbox.gave_up_at.is_(None))  # not `deliveries`' rows
 
 
 def add(session: Session, queue: str, payload: dict[str, Any]) -> None:
@@ -25,7 +26,7 @@ def relay(session: Session, send: Send, limit: int = 50) -> int:
 
     When the broker is away the row waits a few seconds and the batch ends.
     """
-    due = select(Outbox).where(Outbox.sent_at.is_(None), Outbox.available_at <= func.now())
+    due = select(Outbox).where(*WAITING, Outbox.available_at <= func.now())
     rows = session.scalars(due.order_by(Outbox.available_at).limit(limit).with_for_update(skip_locked=True)).all()
     for sent, row in enumerate(rows):
         row.sends += 1
@@ -40,7 +41,7 @@ def relay(session: Session, send: Send, limit: int = 50) -> int:
 
 
 class Backlog(NamedTuple):
-    """Messages not yet sent, and seconds since the oldest of them was written."""
+    """Launch messages not yet sent, and seconds since the oldest of them was written."""
 
     messages: int
     oldest_s: float
@@ -49,5 +50,5 @@ class Backlog(NamedTuple):
 def backlog(session: Session) -> Backlog:
     """What the relay has not sent yet."""
     age = func.coalesce(func.extract("epoch", func.clock_timestamp() - func.min(Outbox.created_at)), 0)
-    messages, seconds = session.execute(select(func.count(), age).where(Outbox.sent_at.is_(None))).one()
+    messages, seconds = session.execute(select(func.count(), age).where(*WAITING)).one()
     return Backlog(messages, float(seconds))

@@ -10,7 +10,20 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from store import attempts, checkpoints, database, idempotency, leaders, moves, nodes, outbox, queue, walltime
+from store import (
+    attempts,
+    checkpoints,
+    database,
+    deliveries,
+    experiments,
+    idempotency,
+    leaders,
+    moves,
+    nodes,
+    outbox,
+    queue,
+    walltime,
+)
 from store.ends import Reason
 from store.leaders import RECONCILER, Leadership
 from store.settings import settings
@@ -47,6 +60,7 @@ def run_pass(holder: str) -> Repairs:
         "gang_timeout": release_unready,
         "released": release_with_dead_nodes,
         "settled": settle_children,
+        "finished": experiments.finish,
         "tidied": tidy,
     }
     if not leadership.quiet:
@@ -145,9 +159,10 @@ def settle_children(session: Session) -> int:
 
 
 def tidy(session: Session) -> int:
-    """Messages sent a week ago and idempotency keys past their day."""
-    old = delete(Outbox).where(Outbox.sent_at < func.now() - OUTBOX_KEPT).returning(Outbox.id)
-    return len(session.scalars(old).all()) + idempotency.forget_expired(session)
+    """Messages sent a week ago, deliveries of a month ago, and idempotency keys past their day."""
+    old = delete(Outbox).where(Outbox.kind == "launch", Outbox.sent_at < func.now() - OUTBOX_KEPT)
+    messages = len(session.scalars(old.returning(Outbox.id)).all())
+    return messages + deliveries.forget_old(session) + idempotency.forget_expired(session)
 
 
 def remove_old_checkpoints() -> int:

@@ -10,6 +10,8 @@ from typing import NamedTuple, Self
 from pydantic import Field, PositiveInt, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from store.receivers import Allowed
+
 
 class LeaseTimes(NamedTuple):
     """Seconds of QUEUE 6: how often a supervisor is heard, and after how much silence what happens."""
@@ -37,6 +39,7 @@ class Settings(BaseSettings):
     cpu_slots: PositiveInt | None = Field(None, description="CPU devices to offer; default cores / 4, at least 2.")
     queued_per_user: PositiveInt = Field(1000, description="Most jobs of one user that may wait.")
     gpu_hour_price: float | None = None
+    webhook_allow: str = Field("", description="Hosts and ranges in house that webhooks may call: a.lan,10.1.0.0/16.")
 
     @model_validator(mode="after")
     def _lease_is_safe(self) -> Self:
@@ -46,6 +49,19 @@ class Settings(BaseSettings):
         if lost - fence < 1.5 * heartbeat:
             raise ValueError("CMAC_LEASE: lost must come at least 1.5 heartbeats after fence, the time to kill")
         return self
+
+    @model_validator(mode="after")
+    def _webhooks_are_named(self) -> Self:
+        _ = self.webhooks_allowed
+        return self
+
+    @property
+    def webhooks_allowed(self) -> Allowed:
+        """What webhooks may call beside public addresses. Raises ValueError when it is not hosts and ranges."""
+        try:
+            return Allowed.parse(self.webhook_allow)
+        except ValueError as error:
+            raise ValueError(f"CMAC_WEBHOOK_ALLOW: {error}") from error
 
     @property
     def times(self) -> LeaseTimes:

@@ -21,7 +21,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from store.states import (
@@ -291,7 +291,12 @@ class Experiment(Table):
     spec: Mapped[JSON]  # as validated at submit; never changed
     outline: Mapped[JSON]  # tables: rows, columns, the paper's numbers; read as it was written
     submitted_at: Mapped[datetime] = _now()
-    __table_args__ = (Index(None, "submitted_at", "id"), Index(None, "project", "submitted_at", "id"))
+    finished_at: Mapped[datetime | None]  # all its jobs were seen to be final; a retry takes it back
+    __table_args__ = (
+        Index(None, "submitted_at", "id"),
+        Index(None, "project", "submitted_at", "id"),
+        Index("ix_experiments_unfinished", "id", postgresql_where=text("finished_at is null")),
+    )
 
 
 class Cell(Table):
@@ -445,22 +450,51 @@ class Leader(Table):
     quiet_until: Mapped[datetime]  # nobody is declared lost before: the leader itself was away
 
 
+class Webhook(Table):
+    """A receiver that is told of events. Its secret signs what it gets, so it is kept as it is."""
+
+    __tablename__ = "webhooks"
+    id: Mapped[uuid.UUID] = _id()
+    project: Mapped[str | None] = mapped_column(ForeignKey("projects.name", onupdate="CASCADE"))  # null: every one
+    owner: Mapped[str] = mapped_column(ForeignKey("users.name", onupdate="CASCADE"))
+    url: Mapped[str]
+    secret: Mapped[str]
+    events: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    created_at: Mapped[datetime] = _now()
+    failures: Mapped[int] = mapped_column(server_default="0")  # in a row
+    failing_since: Mapped[datetime | None]
+    not_before: Mapped[datetime | None]  # nothing is sent before, but for a test
+    error: Mapped[str | None]  # of the last failure; null once something has arrived
+    disabled_at: Mapped[datetime | None]
+    __table_args__ = (Index(None, "owner"),)
+
+
 class Outbox(Table):
     """A message that was committed with what it tells of; the relay sends it."""
 
     __tablename__ = "outbox"
     id: Mapped[uuid.UUID] = _id()
     kind: Mapped[str] = mapped_column(server_default="launch")
-    queue: Mapped[str]
+    queue: Mapped[str]  # of a launch; of a webhook the event's name
     payload: Mapped[JSON]
+    webhook_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
     created_at: Mapped[datetime] = _now()
     available_at: Mapped[datetime] = _now()
     sent_at: Mapped[datetime | None]
+    gave_up_at: Mapped[datetime | None]
     sends: Mapped[int] = mapped_column(server_default="0")
+    status: Mapped[int | None]  # that a webhook's receiver answered last
     error: Mapped[str | None]
     __table_args__ = (
         CheckConstraint("kind in ('launch', 'webhook')", name="kind"),
-        Index("ix_outbox_pending", "available_at", postgresql_where=text("sent_at is null")),
+        CheckConstraint("(kind = 'webhook') = (webhook_id is not null)", name="webhook"),
+        Index(
+            "ix_outbox_pending",
+            "kind",
+            "available_at",
+            postgresql_where=text("sent_at is null and gave_up_at is null"),
+        ),
+        Index("ix_outbox_webhook", "webhook_id", "created_at", postgresql_where=text("webhook_id is not null")),
     )
 
 

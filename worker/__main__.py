@@ -78,7 +78,7 @@ def node() -> None:
 
 
 def control() -> None:
-    """Scheduler, reconciler, relay."""
+    """Scheduler, reconciler, relay, webhooks."""
     from worker.control import Control
 
     loops = Control()

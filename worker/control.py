@@ -1,4 +1,4 @@
-"""The control loops: scheduler, reconciler and relay. Any number of workers runs them; the database says who leads."""
+"""The control loops: scheduler, reconciler, relay, webhooks. Any worker runs them; the database says who leads."""
 
 import logging
 import os
@@ -8,6 +8,7 @@ from store import database, leaders, outbox, queue, reconciler, scheduler
 from store.leaders import RECONCILER, SCHEDULER
 from store.notices import QUEUE, Listener
 from store.settings import settings
+from worker import receivers
 from worker.loops import Loop
 from worker.patience import Unreachable, reach
 
@@ -16,11 +17,12 @@ log = logging.getLogger(__name__)
 SCHEDULE_EVERY = 1.0  # s, and at once when told
 REPAIR_EVERY = 5.0
 RELAY_EVERY = 1.0
+CALL_EVERY = 1.0
 BATCH = 50
 
 
 class Control:
-    """All three, and the ear that wakes them."""
+    """All of them, and the ear that wakes them."""
 
     def __init__(self) -> None:
         self.holder = f"{settings().node_name}/{os.getpid()}"
@@ -28,16 +30,19 @@ class Control:
         self.repair = Loop("reconciler", self._repair, settings().times.scaled(REPAIR_EVERY))
         self.relay = Loop("relay", self._relay, RELAY_EVERY)
         self.ear = Loop("listener", self._listen, 0.0)
-        self.loops = [self.schedule, self.repair, self.relay, self.ear]
+        self.webhooks = Loop("webhooks", self._call, CALL_EVERY)  # a receiver that hangs holds this loop alone
+        self.loops = [self.schedule, self.repair, self.relay, self.ear, self.webhooks]
 
     def run(self) -> None:
         """Until `stop`."""
-        threads = [threading.Thread(target=loop.run, name=loop.name) for loop in self.loops]
-        for thread in threads:
+        threads = {loop.name: threading.Thread(target=loop.run, name=loop.name) for loop in self.loops}
+        for thread in threads.values():
             thread.start()
-        for thread in threads:
+        last = threads.pop(self.webhooks.name)
+        for thread in threads.values():
             thread.join()
-        self._resign()
+        self._resign()  # before a receiver's answer is waited for
+        last.join()
 
     def stop(self) -> None:
         for loop in self.loops:
@@ -65,6 +70,10 @@ class Control:
 
     def _relay(self) -> None:
         while database.transact(lambda session: outbox.relay(session, queue.send, BATCH)) == BATCH:
+            pass
+
+    def _call(self) -> None:
+        while receivers.call() and not self.webhooks.stopping.is_set():
             pass
 
     def _listen(self) -> None:

@@ -16,6 +16,7 @@ from client.commands import (
     service,
     simulation,
     verbs,
+    webhooks,
 )
 
 app = typer.Typer(
@@ -62,3 +63,4 @@ app.add_typer(quotas.quota, name="quota")
 app.add_typer(people.project, name="project")
 app.add_typer(people.user, name="user")
 app.add_typer(nodes.node, name="node")
+app.add_typer(webhooks.webhook, name="webhook")

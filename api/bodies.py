@@ -12,10 +12,10 @@ from cmac_core.specs.references import Slug
 from store.errors import InvalidSpec
 from store.keys import Role
 from store.receivers import LONGEST_URL
-from store.webhooks import EVENTS, Event
+from store.webhooks import Event
 
 B = TypeVar("B", bound="Body")
-ENDS: tuple[Event, ...] = ("job.succeeded", "job.failed", "job.cancelled", "experiment.finished")
+ENDS: frozenset[Event] = frozenset({"job.succeeded", "job.failed", "job.cancelled", "experiment.finished"})
 LABELS: TypeAdapter[dict[str, str]] = TypeAdapter(Labels)
 
 
@@ -81,11 +81,17 @@ class NewKey(Body):
     days: float | None = Field(None, gt=0, le=3650, description="Until it expires; without: never.")
 
 
+class Rotation(Body):
+    """How to replace a key."""
+
+    grace_hours: float = Field(24, ge=0, le=168, description="How long the old one still opens.")
+
+
 class NewWebhook(Body):
     """A receiver to tell of events."""
 
     url: str = Field(min_length=1, max_length=LONGEST_URL, description="https://… (http:// where operators allow it).")
-    events: tuple[Event, ...] = Field(ENDS, min_length=1, max_length=len(EVENTS), description="What to tell it.")
+    events: frozenset[Event] = Field(ENDS, min_length=1, description="What to tell it.")
     project: Slug | None = Field(None, description="Only this project's; without one what your own key sees.")
 
 

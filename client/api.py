@@ -284,6 +284,28 @@ class Client:
         """API keys, without their secrets."""
         return pages.items(self.connection, "/api-keys")
 
+    def key(self, name_or_id: str) -> dict[str, Any]:
+        """A live key by its name, its id or the unique start of that. Raises BadInput."""
+        live = [row for row in self.keys() if row["revoked_at"] is None]
+        named = [row for row in live if row["name"] == name_or_id]
+        if len(named) > 1:
+            raise BadInput(f"{len(named)} keys are named {name_or_id!r}: {', '.join(row['id'][:8] for row in named)}")
+        if not named:
+            whole = self.resolve("/api-keys", name_or_id)
+            named = [row for row in live if row["id"] == whole]
+        if not named:
+            raise BadInput(f"no live key {name_or_id!r}; see: cmac key list")
+        return named[0]
+
+    def rotate_key(self, name_or_id: str, grace_hours: float = 24) -> dict[str, Any]:
+        """A new key in the place of one, which opens for some hours more; the secret is in the answer, once."""
+        path = f"/api-keys/{self.key(name_or_id)['id']}/rotate"
+        return self._json(self.connection.post(path, {"grace_hours": grace_hours}).json())
+
+    def audit(self, limit: int | None = None, **filters: Any) -> Iterator[dict[str, Any]]:
+        """The trail of writes, newest first: user, action (its beginning), target, since, until. Operators."""
+        return pages.items(self.connection, "/audit", limit, **filters)
+
     def revoke_key(self, key_id: str) -> None:
         """The key opens nothing from now on."""
         self.connection.delete(f"/api-keys/{key_id}")

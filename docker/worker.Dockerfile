@@ -1,6 +1,6 @@
 # One per GPU machine: Celery consumer, node loop, control loops and the trainings themselves.
 FROM nvidia/cuda:13.0.2-base-ubuntu24.04
-RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-venv git && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates python3 python3-venv git && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /venv
 ENV PATH=/venv/bin:$PATH
 WORKDIR /app

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
+from uuid import UUID
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -19,6 +20,7 @@ from store.errors import Forbidden, NotFound, Unauthenticated, UnknownReference
 from store.tables import ApiKey, Project, User
 
 DEFAULT_PROJECT = "default"
+GRACE = timedelta(days=1)  # in which a rotated key still opens
 TOKEN = re.compile(r"cmac_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
 
@@ -108,6 +110,26 @@ def create_key(
     session.add(key)
     session.flush()
     return key, f"cmac_{prefix}_{secret}"
+
+
+def rotate_key(session: Session, key_id: UUID, principal: Principal, grace: timedelta = GRACE) -> tuple[ApiKey, str]:
+    """A new key in the place of a live one, for as long as that had; the old one opens until the grace is over.
+
+    Nobody gets a key this way that may more than theirs. Raises NotFound, Forbidden.
+    """
+    live = select(ApiKey).where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None))
+    live = live.where(func.coalesce(ApiKey.expires_at > func.now(), True)).with_for_update()
+    old = session.scalar(live.execution_options(populate_existing=True))
+    if old is None:
+        raise NotFound(f"no live key {key_id}")
+    principal.require(Role(old.role))
+    if principal.project not in (None, old.project):
+        raise Forbidden(f"your key sees project {principal.project} alone", needs_role=str(Role.admin))
+    days = (old.expires_at - old.created_at) / timedelta(days=1) if old.expires_at else None
+    made = create_key(session, old.user, old.name, Role(old.role), old.project, days)
+    old.expires_at = func.least(ApiKey.expires_at, func.now() + grace)  # least() passes over null
+    session.flush()
+    return made
 
 
 def revoke_key(session: Session, prefix: str) -> None:

@@ -156,7 +156,7 @@ class ApiKey(Table):
 
 
 class Audit(Table):
-    """Who wrote what, when. Append only."""
+    """Who wrote what, when. Append only: a trigger of the database refuses anything else."""
 
     __tablename__ = "audit"
     id: Mapped[uuid.UUID] = _id()

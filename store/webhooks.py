@@ -1,7 +1,7 @@
 """Receivers that are told of events. A delivery is a row of the outbox, written with what it tells of (API 8)."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any, Literal, get_args
 from uuid import UUID
 
@@ -31,7 +31,7 @@ KIND = "webhook"  # of an outbox row
 SHOWN = 1000  # newest deliveries
 
 
-def add(session: Session, url: str, events: Sequence[str], project: str | None, principal: Principal) -> Webhook:
+def add(session: Session, url: str, events: Collection[str], project: str | None, principal: Principal) -> Webhook:
     """Register a receiver; its secret is in the row. The caller has looked at where the URL leads.
 
     Raises Forbidden, NotFound (no such project), QuotaExceeded.

@@ -67,4 +67,5 @@ def committed(settings: Settings) -> Iterator[Engine]:
     yield database.engine()
     tables = ", ".join(table.name for table in Table.metadata.sorted_tables)
     with database.engine().begin() as connection:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))  # the trail is append-only
         connection.execute(text(f"TRUNCATE {tables} CASCADE"))

@@ -1,23 +1,24 @@
 """The machines, the queue, and who may use them."""
 
-from typing import Any, Self
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Self
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 from sqlalchemy.orm import Session
 
 from api.authentication import OperatorDep, PrincipalDep, ViewerDep
-from api.bodies import Because, NewKey, NewQuota, parse_body
+from api.bodies import Because, NewKey, NewQuota, Rotation, parse_body
 from api.dependencies import SessionDep
 from api.json_bodies import JsonBody, OptionalJsonBody
 from api.openapi import problems, takes
-from api.pages import Cursor, Limit, cut
+from api.pages import Cursor, Limit, cut, link_next
 from api.trail import TrailDep
 from api.views.base import ListView, View
-from api.views.data import KeyView, NewKeyView
+from api.views.data import AuditView, KeyView, NewKeyView
 from api.views.jobs import JobRow
-from store import jobs, keys, line, nodes, quotas
+from store import audit, jobs, keys, line, nodes, quotas
 from store.errors import Forbidden, NotFound
 from store.keys import Principal, Role
 from store.policy import HOUR
@@ -25,6 +26,8 @@ from store.states import DeviceState, NodeState
 from store.tables import ApiKey
 
 router = APIRouter(tags=["lab"])
+
+Filter = Annotated[str | None, Query(max_length=200)]
 
 
 class QueueRow(JobRow):
@@ -239,6 +242,18 @@ def create_key(body: JsonBody, principal: PrincipalDep, session: SessionDep, tra
     return NewKeyView(key=token, **KeyView.model_validate(row).model_dump())
 
 
+@router.post("/api-keys/{key_id}/rotate", status_code=201, responses=problems(403, 404, 422))
+def rotate_key(
+    key_id: UUID, body: OptionalJsonBody, principal: PrincipalDep, session: SessionDep, trail: TrailDep
+) -> NewKeyView:
+    """A new key in the place of one, which opens for `grace_hours` more. The answer is the only place to see it."""
+    grace = timedelta(hours=parse_body(Rotation, body or {}).grace_hours)
+    old = _find(keys.list_keys(session, _own(principal)), key_id)
+    row, token = keys.rotate_key(session, old.id, principal, grace)
+    trail.write("key.rotate", old.prefix, {"new": row.prefix, "grace_s": grace.total_seconds()})
+    return NewKeyView(key=token, **KeyView.model_validate(row).model_dump())
+
+
 @router.delete("/api-keys/{key_id}", status_code=204, responses=problems(404))
 def revoke_key(key_id: UUID, principal: PrincipalDep, session: SessionDep, trail: TrailDep) -> None:
     """It opens nothing from now on."""
@@ -246,6 +261,27 @@ def revoke_key(key_id: UUID, principal: PrincipalDep, session: SessionDep, trail
     if key.revoked_at is None:
         keys.revoke_key(session, key.prefix)
         trail.write("key.revoke", key.prefix)
+
+
+@router.get("/audit", responses=problems(403))
+def list_audit(
+    request: Request,
+    response: Response,
+    principal: OperatorDep,
+    session: SessionDep,
+    user: Filter = None,
+    action: Annotated[str | None, Query(max_length=200, description="Its beginning: `job.`, `key.rotate`.")] = None,
+    target: Filter = None,
+    since: Annotated[datetime | None, Query(description="RFC 3339.")] = None,
+    until: Annotated[datetime | None, Query(description="RFC 3339.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> ListView[AuditView]:
+    """The trail of writes, newest first (operators). Nothing in it can be changed."""
+    wanted = {"user": user, "action": action, "target": target, "since": since, "until": until}
+    rows, following = audit.page(session, principal, wanted, limit, cursor)
+    link_next(request, response, following)
+    return ListView(items=[AuditView.model_validate(row) for row in rows], next_cursor=following)
 
 
 def _own(principal: Principal) -> str | None:

@@ -113,6 +113,20 @@ class RootView(View):
     created_at: Time
 
 
+class AuditView(View):
+    """Who wrote what, when, from where."""
+
+    id: UUID
+    at: Time
+    user: str = Field(validation_alias="principal")
+    action: str
+    target: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    ip: str | None
+    request_id: str | None
+
+
 class KeyView(View):
     """An API key, without its secret."""
 

@@ -81,6 +81,41 @@ def list_keys(json: JsonFlag = False, url: UrlOption = None) -> None:
 
 
 @key.command()
+def rotate(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Its name, its id or the unique start of that.")],
+    grace_hours: Annotated[float, typer.Option(help="How long the old one still opens.", min=0, max=168)] = 24,
+    json: JsonFlag = False,
+    quiet: QuietFlag = False,
+    url: UrlOption = None,
+) -> None:
+    """Make a new key in the place of one. Its secret is shown once."""
+    with Client(url) as lab:
+        row = lab.rotate_key(key, grace_hours)
+    secret = str(row["key"])
+    answer(row, lambda: secret, as_json=json, ids=[secret] if quiet else None)
+    if not (json or quiet):
+        where = "CMAC_API_KEY, or admin.key in CMAC_HOME"
+        notes().print(f"This is shown only now. The old key opens for {grace_hours:g} h more; replace it ({where}).")
+
+
+def audit(
+    user: Annotated[str | None, typer.Option(help="Only what this user wrote.")] = None,
+    action: Annotated[str | None, typer.Option(help="Its beginning: job., key.rotate.")] = None,
+    target: Annotated[str | None, typer.Option(help="A whole id, or a name.")] = None,
+    since: Annotated[str | None, typer.Option(help="RFC 3339: 2026-11-01T00:00:00Z.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="Rows at most.", min=1)] = 50,
+    json: JsonFlag = False,
+    url: UrlOption = None,
+) -> None:
+    """Show who wrote what, newest first (operators)."""
+    given = {"user": user, "action": action, "target": target, "since": since}
+    with Client(url) as lab:
+        rows = list(lab.audit(limit, **{name: value for name, value in given.items() if value is not None}))
+    columns = ("at", "user", "action", "target", "after")
+    answer(rows, lambda: tables.rows_table(rows, *columns), as_json=json)
+
+
+@key.command()
 def revoke(
     key: Annotated[str, typer.Argument(metavar="KEY", help="Its id or the unique start of it.")],
     json: JsonFlag = False,

@@ -62,6 +62,50 @@ def test_a_revoked_and_an_expired_key_open_nothing(lab: Any) -> None:
         assert http.get("/me").status_code == 401
 
 
+def test_a_key_is_rotated_and_the_old_one_opens_for_a_while(lab: Any) -> None:
+    made = lab.http.post("/api-keys", json={"name": "robot", "role": "submitter"}).json()
+    with lab.client(made["key"]) as http:
+        answer = http.post(f"/api-keys/{made['id']}/rotate")  # one's own, by itself
+        assert answer.status_code == 201
+        new = answer.json()
+        assert (new["name"], new["role"]) == ("robot", "submitter")
+        assert new["prefix"] != made["prefix"]
+        assert http.get("/me").json()["key"] == made["prefix"]
+        with lab.client(new["key"]) as fresh:
+            assert fresh.get("/me").json()["key"] == new["prefix"]
+            assert fresh.post(f"/api-keys/{made['id']}/rotate", json={"grace_hours": 0}).status_code == 201
+        assert http.get("/me").status_code == 401
+        assert lab.http.post(f"/api-keys/{made['id']}/rotate").status_code == 404
+    assert lab.http.post(f"/api-keys/{new['id']}/rotate", json={"grace_hours": 1000}).status_code == 422
+    trail = lab.http.get("/audit", params={"action": "key.rotate", "target": made["prefix"]}).json()["items"]
+    assert [row["after"]["grace_s"] for row in trail] == [0, 86400]
+    assert trail[1]["after"]["new"] == new["prefix"]
+    assert new["key"] not in str(trail)
+    with lab.client(lab.key(Role.operator)) as http:
+        assert http.post(f"/api-keys/{new['id']}/rotate").status_code == 404
+
+
+def test_the_trail_tells_operators_who_did_what(lab: Any, project: str) -> None:
+    jobs = [lab.submit() for _ in range(3)]
+    rows = lab.http.get("/audit", params={"action": "job.", "user": "admin", "limit": 200}).json()["items"]
+    submitted = [row["target"] for row in rows if row["action"] == "job.submit"]
+    assert submitted[:3] == jobs[::-1]
+    (row,) = lab.http.get("/audit", params={"target": jobs[1]}).json()["items"]
+    assert (row["user"], row["action"], row["after"]["kind"]) == ("admin", "job.submit", "retrieval")
+    first = lab.http.get("/audit", params={"action": "job.submit", "limit": 2}).json()
+    lab.submit()
+    second = lab.http.get("/audit", params={"action": "job.submit", "limit": 2, "cursor": first["next_cursor"]}).json()
+    assert [one["target"] for one in [*first["items"], *second["items"]]][:3] == jobs[::-1]
+    assert lab.http.get("/audit", params={"target": jobs[1], "since": row["at"]}).json()["items"] == [row]
+    assert lab.http.get("/audit", params={"target": jobs[1], "until": row["at"][:10]}).json()["items"] == []
+    for wrong, code in (({"cursor": "x"}, "bad_cursor"), ({"cursor": str(uuid.uuid4())}, "bad_cursor")):
+        answer = lab.http.get("/audit", params=wrong)
+        assert (answer.status_code, answer.json()["code"]) == (400, code)
+    for key in (lab.key(Role.submitter), lab.key(Role.operator, project)):
+        with lab.client(key) as http:
+            assert http.get("/audit").status_code == 403
+
+
 def test_nobody_makes_a_key_that_may_more_than_they(lab: Any) -> None:
     with lab.client(lab.key(Role.submitter)) as http:
         answer = http.post("/api-keys", json={"role": "operator"})

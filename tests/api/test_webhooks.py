@@ -55,7 +55,7 @@ def test_the_same_request_twice_registers_once(lab: Any) -> None:
         ({}, "/url", "required"),
         ({"url": "ftp://a.lan"}, "/url", "begin with https"),
         ({"url": "http://10.0.0.1/"}, "/url", "CMAC_WEBHOOK_ALLOW"),
-        ({"url": "https://localhost/", "events": ["job.failed"]}, "/url", "CMAC_WEBHOOK_ALLOW"),
+        ({"url": "https://127.0.0.2/", "events": ["job.failed"]}, "/url", "CMAC_WEBHOOK_ALLOW"),
         ({"url": "http://169.254.169.254/latest"}, "/url", "metadata"),
         ({"url": "https://unknown.invalid/"}, "/url", "not known"),
         ({"url": "https://a.lan\0/"}, None, ""),

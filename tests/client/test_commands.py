@@ -295,6 +295,22 @@ def test_keys_are_made_shown_once_and_revoked(cmac: Cmac, lab: Lab, monkeypatch:
     assert cmac("jobs").code == 3
 
 
+def test_a_key_is_rotated_by_its_name_and_the_trail_shows_it(cmac: Cmac, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"robot-{uuid.uuid4().hex[:6]}"
+    old = json.loads(cmac("key", "create", name, "--json").out)
+    said = cmac("key", "rotate", name, "--grace-hours", "2")
+    assert (said.code, "opens for 2 h more" in said.err) == (0, True)
+    for token in (old["key"], said.out.strip()):
+        monkeypatch.setenv("CMAC_API_KEY", token)
+        assert cmac("jobs").code == 0
+    monkeypatch.delenv("CMAC_API_KEY")
+    refused = cmac("key", "rotate", name)  # two have this name now
+    assert (refused.code, old["id"][:8] in refused.err) == (2, True)
+    (row,) = json.loads(cmac("audit", "--target", old["prefix"], "--action", "key.rotate", "--json").out)
+    assert row["after"]["grace_s"] == 7200
+    assert "key.rotate" in cmac("audit", "--target", old["prefix"]).out
+
+
 def test_a_viewer_cannot_add_roots(cmac: Cmac, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CMAC_API_KEY", lab.key(Role.viewer))
     assert cmac("root", "add", f"r-{uuid.uuid4().hex[:6]}", str(tmp_path)).code == 3

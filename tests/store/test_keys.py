@@ -57,6 +57,43 @@ def test_a_key_is_never_wider_than_its_user(session: Session) -> None:
     assert len(keys.list_keys(session, "eva")) == 2
 
 
+def test_a_rotated_key_opens_until_its_grace_is_over(session: Session) -> None:
+    admin = Principal("admin", Role.admin)
+    old, token = keys.create_key(session, "eva", "laptop", Role.submitter, "default", days=30)
+    session.execute(update(ApiKey).where(ApiKey.id == old.id).values(created_at=func.now() - timedelta(days=29)))
+    session.execute(update(ApiKey).where(ApiKey.id == old.id).values(expires_at=func.now() + timedelta(days=1.5)))
+    new, fresh = keys.rotate_key(session, old.id, admin)
+    assert keys.authenticate(session, token) == Principal("eva", Role.submitter, "default", old.prefix)
+    assert keys.authenticate(session, fresh) == Principal("eva", Role.submitter, "default", new.prefix)
+    session.expire_all()
+    assert new.name == "laptop"
+    assert new.expires_at - new.created_at == timedelta(days=30.5), "it lasts as long as the old one did"
+    assert session.scalar(select(func.now())) + timedelta(days=1) == old.expires_at
+    _, last = keys.rotate_key(session, old.id, admin, timedelta(0))
+    with pytest.raises(Unauthenticated):
+        keys.authenticate(session, token)
+    assert keys.authenticate(session, last).user == "eva"
+    with pytest.raises(NotFound):
+        keys.rotate_key(session, old.id, admin)
+
+
+def test_rotating_gives_nobody_more_time_role_or_projects(session: Session) -> None:
+    soon, _ = keys.create_key(session, "eva", "soon", Role.operator, days=0.5)
+    lasting, _ = keys.create_key(session, "eva", "lasting", Role.submitter)
+    before = soon.expires_at
+    keys.rotate_key(session, soon.id, Principal("eva", Role.operator))
+    session.expire_all()
+    assert soon.expires_at == before, "a grace is no extension"
+    assert keys.rotate_key(session, lasting.id, Principal("eva", Role.submitter))[0].expires_at is None
+    with pytest.raises(Forbidden):
+        keys.rotate_key(session, soon.id, Principal("eva", Role.submitter))
+    with pytest.raises(Forbidden):
+        keys.rotate_key(session, lasting.id, Principal("eva", Role.submitter, "default"))
+    keys.revoke_key(session, lasting.prefix)
+    with pytest.raises(NotFound):
+        keys.rotate_key(session, lasting.id, Principal("eva", Role.submitter))
+
+
 def test_the_first_start_makes_one_key_and_no_second(session: Session) -> None:
     assert keys.bootstrap(session) is None  # the fixture was the first start
     assert session.scalar(select(func.count()).select_from(ApiKey)) == 1

@@ -7,6 +7,7 @@ import json
 import logging
 import ssl
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from store.receivers import Address, Allowed, Refused, Target
 from store.settings import settings
 
 log = logging.getLogger(__name__)
+logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs URLs, and those may hold a secret
 
 MOST = 50  # at once
 LONGEST_S = 10.0  # for looking up, connecting, sending and the answer's head together
@@ -40,6 +42,8 @@ def call(most: int = MOST) -> int:
 
 async def _send_all(due: list[Delivery], allowed: Allowed) -> None:
     """Each is told of as soon as it is over."""
+    # A thread each for looking names up: those that nobody answers for keep no other waiting.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(len(due)))
     tasks = [asyncio.create_task(_attempt(delivery, allowed)) for delivery in due]
     for done in asyncio.as_completed(tasks):
         delivery, outcome = await done

@@ -1,6 +1,7 @@
 """Calls to real receivers: signed, pinned, patient with nobody."""
 
 import json
+import logging
 import re
 import socket
 import ssl
@@ -104,6 +105,16 @@ def test_a_receiver_can_check_what_it_gets_with_the_manuals_ten_lines(receiver: 
     assert (row(delivery).status, row(delivery).error) == (204, None)
     assert row(delivery).sent_at is not None
     assert receivers.call() == 0
+
+
+def test_no_url_and_no_secret_is_logged(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    receiver.status = 500
+    hook = register(receiver.url() + "&token=hush")
+    send(hook)
+    assert receivers.call() == 1
+    assert "it answered 500" in str([vars(record) for record in caplog.records])
+    assert not re.search(f"hush|{hook.secret}", str([vars(record) for record in caplog.records]))
 
 
 def test_what_failed_comes_again_under_its_id_with_the_same_body(receiver: Receiver) -> None:

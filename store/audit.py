@@ -55,12 +55,12 @@ def page(
     return rows[:limit], str(rows[limit - 1].id) if len(rows) > limit else None
 
 
-def _holds(name: str, value: Any) -> ColumnElement[bool]:
+def _holds(name: str, value: str | datetime) -> ColumnElement[bool]:
     match name:
         case "user":
             return Audit.principal == value
         case "action":
-            return Audit.action.startswith(value, autoescape=True)
+            return Audit.action.startswith(str(value), autoescape=True)
         case "target":
             return Audit.target == value
         case "since":

@@ -99,6 +99,7 @@ def users_table(rows: Iterable[Row]) -> RenderableType:
         )
     return made
 
+
 def webhooks_table(rows: Iterable[Row]) -> RenderableType:
     """One line a receiver: what it is told, and how that goes."""
     made = table("id", "url", "project", "events", "state", "last error")

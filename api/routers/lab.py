@@ -242,7 +242,12 @@ def create_key(body: JsonBody, principal: PrincipalDep, session: SessionDep, tra
     return NewKeyView(key=token, **KeyView.model_validate(row).model_dump())
 
 
-@router.post("/api-keys/{key_id}/rotate", status_code=201, responses=problems(403, 404, 422))
+@router.post(
+    "/api-keys/{key_id}/rotate",
+    status_code=201,
+    responses=problems(403, 404),
+    openapi_extra=takes(Rotation, required=False),
+)
 def rotate_key(
     key_id: UUID, body: OptionalJsonBody, principal: PrincipalDep, session: SessionDep, trail: TrailDep
 ) -> NewKeyView:

@@ -10,7 +10,7 @@ from api.bodies import NewWebhook, parse_body
 from api.dependencies import SessionDep
 from api.json_bodies import JsonBody
 from api.once import IdempotencyKey, Once
-from api.openapi import problems
+from api.openapi import problems, takes
 from api.pages import Cursor, Limit, cut
 from api.views.base import ListView
 from api.views.webhooks import DeliveryView, NewWebhookView, WebhookView
@@ -37,7 +37,13 @@ def list_webhooks(
     return cut(request, response, rows, lambda row: str(row.id), limit=limit, cursor=cursor)
 
 
-@router.post("/webhooks", status_code=201, response_model=NewWebhookView, responses=problems(404, 422, 429))
+@router.post(
+    "/webhooks",
+    status_code=201,
+    response_model=NewWebhookView,
+    responses=problems(404),
+    openapi_extra=takes(NewWebhook),
+)
 def add_webhook(
     request: Request,
     body: JsonBody,

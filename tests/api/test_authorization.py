@@ -7,20 +7,20 @@ from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from cmac_core.events import Saved
-from store import database
-from store.keys import Role
+from store import database, webhooks
+from store.keys import Principal, Role
 from store.states import DeviceKind
-from store.tables import Cell, Dataset, Device, Experiment
+from store.tables import Cell, Dataset, Device, Experiment, Webhook
 
 Whose = Literal["own", "colleague's", "foreign"]
-Rule = Literal["open", "see", "look", "submit", "change", "own", "operate", "rule"]
+Rule = Literal["open", "see", "look", "submit", "change", "handle", "own", "operate", "rule"]
 
 # open: nobody is asked for a key. see: whoever is in its project. look: anybody with a key. submit: not for viewers.
-# change: its owner, and operators. own: its owner, and admins. operate: operators, rule: admins, of the whole lab.
-# Who asks for what is foreign has a key for another project.
+# change: its owner, and operators. handle: the same, and nobody else sees it. own: its owner, and admins.
+# operate: operators, rule: admins, of the whole lab. Who asks for what is foreign has a key for another project.
 CALLS: dict[str, Rule] = {
     "GET /healthz": "open",
     "GET /readyz": "open",
@@ -84,7 +84,16 @@ CALLS: dict[str, Rule] = {
     "DELETE /quotas/{subject}": "rule",
     "GET /api-keys": "look",
     "POST /api-keys": "look",
+    "POST /api-keys/{key_id}/rotate": "own",
     "DELETE /api-keys/{key_id}": "own",
+    "GET /audit": "operate",
+    "GET /webhooks": "submit",
+    "POST /webhooks": "submit",
+    "GET /webhooks/{webhook_id}": "handle",
+    "POST /webhooks/{webhook_id}/ping": "handle",
+    "GET /webhooks/{webhook_id}/deliveries": "handle",
+    "POST /webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver": "handle",
+    "DELETE /webhooks/{webhook_id}": "handle",
     "DELETE /datasets/{dataset_id}": "change",
 }
 
@@ -106,7 +115,9 @@ def allowed(rule: Rule, role: Role, whose: Whose) -> set[int]:
         return set() if whose == "own" or (role is Role.admin and whose != "foreign") else {404}
     if rule == "submit":
         return set() if role.includes(Role.submitter) else {403}
-    if rule == "change":
+    if rule == "handle" and role.includes(Role.submitter):
+        return set() if whose == "own" or (whose != "foreign" and role.includes(Role.operator)) else {404}
+    if rule in ("change", "handle"):
         if not role.includes(Role.submitter):
             return {403}
         if whose == "foreign":
@@ -150,9 +161,13 @@ def things(lab: Any, owner: str, project: str) -> dict[str, str]:
         session.add(Cell(experiment_id=made.id, job_id=uuid.UUID(job), **cell))
         session.execute(update(Dataset).where(Dataset.id == dataset.id).values(job_id=uuid.UUID(job)))
         experiment = str(made.id)
+        mine = Principal(owner, Role.submitter)
+        hook = webhooks.add(session, "https://receiver.example/", ["job.failed"], project, mine)
+        delivery = webhooks.ping(session, hook.id, mine)
+        told = {"webhook_id": str(hook.id), "delivery_id": str(delivery.id)}
     return {
         "job_id": job, "experiment_id": experiment, "sha256": digest, "checkpoint_id": checkpoint,
-        "reference": f"{name}@1", "dataset_id": str(dataset.id), "key_id": key,
+        "reference": f"{name}@1", "dataset_id": str(dataset.id), "key_id": key, **told,
     }  # fmt: skip
 
 
@@ -171,6 +186,8 @@ def asker(lab: Any, role: Role, whose: Whose) -> Iterator[Asker]:
     assert lab.http.put(f"/quotas/user:{owner}", json={"max_queued": 500}).status_code in (200, 201)
     with lab.client(token) as http:
         yield Asker(http, ids)
+    with database.sessions.begin() as session:
+        session.execute(delete(Webhook))
     lab.http.post(f"/nodes/{lab.node}/ready")
     lab.http.post(f"/devices/{device.id}/ready")
 

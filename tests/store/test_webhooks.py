@@ -155,7 +155,7 @@ def test_an_experiment_is_finished_once_and_again_after_a_retry(open_lab: Lab) -
 def test_deliveries_are_no_launches(lab: Lab) -> None:
     one = hook(lab)
     webhooks.ping(lab.session, one.id, ADMIN)
-    assert outbox.pending(lab.session) == 0
+    assert outbox.backlog(lab.session).messages == 0
     assert outbox.relay(lab.session, lambda queue, payload: pytest.fail("sent to the broker")) == 0
     assert len(due(lab)) == 1
 

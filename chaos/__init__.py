@@ -1,0 +1,1 @@
+"""Randomized faults against a living service, and the queue's invariants checked over its history."""

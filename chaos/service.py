@@ -1,0 +1,233 @@
+"""A whole service with two machines on this one, and hands on every process of it."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import httpx2
+import psutil
+from sqlalchemy import func, select
+
+from client.processes import Daemon
+from store import database, embedded, queue
+from store.settings import settings
+from store.states import NodeState
+from store.tables import Leader, Node
+from worker.marks import Mark, marked
+from worker.processes import kill_all
+
+ROOT = Path(__file__).parents[1]
+STAND_IN = Path(__file__).parent / "stand_in"
+NODES = ("left", "right")
+# About a seventh of the defaults, and so are the times that follow from it. Less than that, and a busy machine starts
+# no supervisor within the time that it is given to come up.
+LEASE = "1.5/4.5/9/11.5"
+ENVIRONMENT = {
+    "CMAC_LEASE": LEASE,
+    "CMAC_CPU_SLOTS": "2",
+    "CMAC_MIN_FREE_MB": "64",
+    "CMAC_ON_PARTITION": "fence",
+}
+POOL = 2  # processes beside the consumer's first
+
+
+class Service:
+    """API, PostgreSQL, Redis and two workers, each with control loops, node loop and consumer, in one home.
+
+    Whoever keeps services running (systemd, a person) is played here: `mend` starts what has ended.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.api = Daemon(home, "api")
+        self.workers = {node: Daemon(home, f"worker-{node}") for node in NODES}
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def key(self) -> str:
+        """Of the first user."""
+        return (self.home / "admin.key").read_text().strip()
+
+    def start(self) -> None:
+        """Everything, from an empty home on. Raises RuntimeError when it does not come up."""
+        for name in [name for name in os.environ if name.startswith("CMAC_")]:
+            del os.environ[name]
+        os.environ |= ENVIRONMENT | {"CMAC_HOME": str(self.home)}
+        settings.cache_clear()
+        embedded.start_postgres(settings())
+        embedded.start_redis(settings())
+        database.forget()
+        subprocess.run([sys.executable, "-m", "store.migrate"], cwd=ROOT, check=True, capture_output=True, timeout=180)
+        self.mend()
+        if not self.until(lambda: (self.home / "admin.key").exists() and self.is_whole(), 90):
+            raise RuntimeError(f"the service does not come up:\n{self.api.tail()}\n{self.tail()}")
+
+    def stop(self) -> None:
+        """Everything, and the jobs' processes too."""
+        self.wake()
+        for daemon in (*self.workers.values(), self.api):
+            daemon.stop(15.0)
+        kill_all(lambda: list(self.marks()))
+        database.forget()
+        embedded.stop_redis(settings())
+        embedded.stop_postgres(settings())
+
+    def mend(self) -> None:
+        """Start what does not run, let go on what is stopped."""
+        self.wake()
+        embedded.start_postgres(settings())
+        embedded.start_redis(settings())
+        self.start_api()
+        for node in NODES:
+            self.start_worker(node)
+
+    def start_api(self) -> None:
+        if self.api.pid is None:
+            self.api.start("api", {"PYTHONPATH": str(ROOT), "CMAC_API_PORT": str(self.port)})
+
+    def start_worker(self, node: str) -> None:
+        """One machine's worker; its runs find the stand-in where the core should be."""
+        if self.workers[node].pid is None:
+            path = os.pathsep.join([str(STAND_IN), str(ROOT)])
+            self.workers[node].start("worker", {"PYTHONPATH": path, "CMAC_NODE_NAME": node})
+
+    def wake(self) -> None:
+        """SIGCONT to every process of the service and its jobs."""
+        for process in [*self.processes("worker"), *self.processes("api"), *self.runs("")]:
+            send(process, signal.SIGCONT)
+
+    def processes(self, role: str, node: str | None = None) -> list[psutil.Process]:
+        """Those that play this role: api, worker (all of a machine's), control, node, consumer, pool."""
+        if role == "api":
+            return [psutil.Process(self.api.pid)] if self.api.pid else []
+        found: list[psutil.Process] = []
+        for name in NODES if node is None else (node,):
+            if (pid := self.workers[name].pid) is not None:
+                with suppress(psutil.Error):
+                    found += _of_worker(psutil.Process(pid), role)
+        return found
+
+    def marks(self, node: str | None = None) -> dict[int, Mark]:
+        """Living processes of attempts, on one machine or all."""
+        found: dict[int, Mark] = {}
+        for name in NODES if node is None else (node,):
+            found |= marked(settings().installation, name)
+        return found
+
+    def runs(self, role: str, node: str | None = None) -> list[psutil.Process]:
+        """Processes of attempts: `supervisor`, `run` (what it started first), or all of them."""
+        found = []
+        for pid in sorted(self.marks(node)):
+            with suppress(psutil.Error):
+                process = psutil.Process(pid)
+                if role == "" or role == _role(process):
+                    found.append(process)
+        return found
+
+    def is_whole(self) -> bool:
+        """API ready, database and broker there, somebody leads, both machines heard of and consuming."""
+        try:
+            ready = httpx2.get(f"{self.url}/readyz", timeout=2.0, trust_env=False).status_code == 200
+        except httpx2.TransportError:
+            return False
+        consuming = all(len(self.processes("pool", node)) >= POOL for node in NODES)
+        return ready and consuming and self._is_heard() and queue.broker_answers()
+
+    def _is_heard(self) -> bool:
+        fresh = func.extract("epoch", func.now() - Leader.renewed_at) < settings().times.suspect
+        heard = func.extract("epoch", func.now() - Node.heartbeat_at) < settings().times.suspect
+        try:
+            with database.sessions() as session:
+                leaders = session.scalar(select(func.count()).select_from(Leader).where(fresh)) or 0
+                nodes = session.scalar(select(func.count()).where(heard, Node.state == NodeState.ready)) or 0
+        except Exception as error:
+            if database.is_away(error):
+                return False
+            raise
+        return leaders >= 2 and nodes == len(NODES)
+
+    def until(self, true: Callable[[], object], seconds: float) -> bool:
+        """Wait for it; whether it came in time."""
+        end = time.monotonic() + seconds
+        while not true():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.3)
+        return True
+
+    def crash_postgres(self) -> None:
+        """Its processes end at once, nothing is written down; the next start recovers."""
+        file = (settings().root / "postgres").resolve() / "postmaster.pid"
+        with suppress(FileNotFoundError, psutil.Error):
+            process = psutil.Process(int(file.read_text().splitlines()[0]))
+            process.send_signal(signal.SIGQUIT)
+            process.wait(10)
+
+    def wipe_redis(self) -> None:
+        """Stop it and lose all that it held."""
+        embedded.stop_redis(settings())
+        for file in (self.home / "redis").glob("appendonly*"):
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
+
+    def folder(self, job: uuid.UUID, epoch: int) -> Path:
+        return settings().attempt_folder(job, epoch)
+
+    def tail(self) -> str:
+        """What the workers said last."""
+        return "\n".join(daemon.tail(3000) for daemon in self.workers.values())
+
+    def note(self, name: str, text: str) -> Path:
+        """Keep something to look at later."""
+        file = self.home / "evidence" / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+        return file
+
+
+def send(process: psutil.Process, sign: signal.Signals) -> None:
+    """A signal, if it is still there."""
+    with suppress(psutil.Error):
+        process.send_signal(sign)
+
+
+def describe(row: object) -> str:
+    """A row of a table as JSON."""
+    names = [column.name for column in row.__table__.columns]  # type: ignore[attr-defined]
+    return json.dumps({name: getattr(row, name) for name in names}, default=str)
+
+
+def _of_worker(parent: psutil.Process, role: str) -> list[psutil.Process]:
+    children = {process: _arguments(process) for process in parent.children()}
+    if role == "worker":
+        return [parent, *children, *(process for child in children for process in child.children())]
+    if role == "pool":
+        return [process for child, said in children.items() if "consumer" in said for process in child.children()]
+    return [process for process, said in children.items() if role in said]
+
+
+def _role(process: psutil.Process) -> str:
+    said = _arguments(process)
+    if "worker.supervisor" in said:
+        return "supervisor"
+    return "run" if "cmac_core" in said else "beside"
+
+
+def _arguments(process: psutil.Process) -> list[str]:
+    with suppress(psutil.Error):
+        return process.cmdline()
+    return []

@@ -18,7 +18,7 @@ class Plant:
     name: str
     plant: tuple[str, ...]
     remove: tuple[str, ...]
-    schedule: Callable[[int], Schedule]
+    schedule: Callable[[int, float], Schedule]  # seed, when a silent supervisor is given up for lost
 
     @contextmanager
     def planted(self) -> Iterator[None]:
@@ -36,13 +36,13 @@ def _execute(statements: tuple[str, ...]) -> None:
             connection.execute(text(statement))
 
 
-def _cut_off(seed: int) -> Schedule:
+def _cut_off(seed: int, lost_s: float) -> Schedule:
     """Long enough that the jobs go on elsewhere while the old supervisors still live."""
     requests = tuple(Request(0.0, Course(place, 100, 0.2)) for place in range(4))
-    return Schedule(seed, requests, (Fault("machine cut off", 6.0, 14.0, 0),))
+    return Schedule(seed, requests, (Fault("machine cut off", 6.0, 1.25 * lost_s, 0),))
 
 
-def _crowd(seed: int) -> Schedule:
+def _crowd(seed: int, _: float) -> Schedule:
     requests = tuple(Request(0.0, Course(place, 8, 0.1)) for place in range(4))
     return Schedule(seed, requests, ())
 

@@ -18,11 +18,14 @@ from client.api import Client
 from cmac_core.events import Metrics, read
 from store import database, verbs
 from store.keys import SYSTEM
+from store.settings import settings
 from store.states import FINAL, JobState
 from store.tables import Job
 
-SETTLE_S = 90.0  # for all jobs to end, and then as long for the service to be whole
-GONE_S = 10.0  # for processes of attempts that are over to be gone
+PARTS = ("api", "control", "node loop", "consumer", "pool", "worker", "machine", "postgres", "redis")
+# Under the default lease times, as all times of the service are: seconds
+SETTLE = 600.0  # for all jobs to end, and then as long for the service to be whole
+GONE = 60.0  # for processes of attempts that are over to be gone
 
 Curve = Mapping[tuple[str, int], float]
 
@@ -52,6 +55,7 @@ class Play:
         self.played = Played(schedule)
         self.watch = Watch()
         self._lock = threading.Lock()
+        self._settle_s, self._gone_s = settings().times.scaled(SETTLE), settings().times.scaled(GONE)
 
     def run(self) -> Played:
         """Play it, wait until all is at rest, check."""
@@ -75,7 +79,12 @@ class Play:
             return
         self.played.hits.append(hit)
         self.check()
-        if not hit.attempts and self.service.until(self.service.is_whole, SETTLE_S):
+        part = fault.name.rpartition(" ")[0]
+        if (
+            not hit.attempts
+            and part in PARTS
+            and self.service.until(lambda: self.service.is_back(part), self._settle_s)
+        ):
             self.played.back.append((fault.name, time.time() - hit.over))
 
     def check(self) -> list[Job]:
@@ -96,11 +105,11 @@ class Play:
 
     def _settle(self) -> None:
         """Until every job is final and the service whole; every look is a check."""
-        if not self.service.until(self._is_final, SETTLE_S):
+        if not self.service.until(self._is_final, self._settle_s):
             self._blame(["jobs_are_final: not all within the time"])
-        if not self.service.until(self.service.is_whole, SETTLE_S):
+        if not self.service.until(self.service.is_whole, self._settle_s):
             self._blame(["the_service_comes_back: it is not whole"])
-        if not self.service.until(lambda: not self._leftovers(), GONE_S):
+        if not self.service.until(lambda: not self._leftovers(), self._gone_s):
             self._blame([f"nothing_survives_its_attempt: {text}" for text in self._leftovers()])
 
     def _is_final(self) -> bool:

@@ -177,4 +177,5 @@ class Run:
     def _end(self, code: int, ended: Ended) -> int:
         self.log.write(ended)
         self.log.sync()
+        self.log.close()
         return code

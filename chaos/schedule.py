@@ -1,6 +1,6 @@
 """What happens in one run, all of it drawn from one seed: jobs, what people ask of them, and faults."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal
 
@@ -13,7 +13,7 @@ EDGES: tuple[Edge, ...] = ("none", "afterok", "afterany")
 WISHES: tuple[Wish, ...] = ("none", "cancel", "pause")
 REAL_EVERY = 10  # runs, one of which has a job of the real core
 
-# Name -> least and most seconds that it lasts. `LONG` ones outlast the lease, so that somebody else takes over.
+# Name -> least and most seconds that it lasts.
 SHORT: dict[str, tuple[float, float]] = {
     "api killed": (0.2, 2.0),
     "api stopped": (0.5, 3.0),
@@ -40,10 +40,11 @@ SHORT: dict[str, tuple[float, float]] = {
     "messages repeated": (0.0, 0.0),
     "messages lost": (0.5, 2.0),
 }
+# These last longer than the time after which a supervisor is given up for lost, as a multiple of it.
 LONG: dict[str, tuple[float, float]] = {
-    "supervisor hung": (12.5, 13.5),
-    "machine cut off": (12.5, 13.5),
-    "machine frozen": (12.5, 13.5),
+    "supervisor hung": (1.1, 1.2),
+    "machine cut off": (1.1, 1.2),
+    "machine frozen": (1.1, 1.2),
 }
 
 
@@ -87,15 +88,16 @@ class Schedule:
         return f"chaos-{self.seed}-"
 
 
-def draw(seed: int) -> Schedule:
-    """The schedule of a seed: the same at every call."""
+def draw(seed: int, lost_s: float) -> Schedule:
+    """The schedule of a seed: the same at every call. `lost_s`: when a silent supervisor is given up for lost."""
     random = Random(seed)
     requests = [_request(random, first=place == 0) for place in range(random.randint(3, 6))]
     if seed % REAL_EVERY == 0:
         requests.insert(0, Request(at=0.0, course=None))
     faults = [_fault(random, SHORT) for _ in range(random.randint(2, 4))]
     if random.random() < 0.4:
-        faults.append(_fault(random, LONG))
+        long = _fault(random, LONG)
+        faults.append(replace(long, seconds=long.seconds * lost_s))
     return Schedule(seed, tuple(requests), tuple(sorted(faults, key=lambda fault: fault.at)))
 
 

@@ -11,14 +11,17 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import httpx2
 import psutil
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from client.processes import Daemon
 from store import database, embedded, queue
+from store.leaders import RECONCILER, SCHEDULER
 from store.settings import settings
 from store.states import NodeState
 from store.tables import Leader, Node
@@ -28,15 +31,12 @@ from worker.processes import kill_all
 ROOT = Path(__file__).parents[1]
 STAND_IN = Path(__file__).parent / "stand_in"
 NODES = ("left", "right")
-# About a seventh of the defaults, and so are the times that follow from it. Less than that, and a busy machine starts
-# no supervisor within the time that it is given to come up.
-LEASE = "1.5/4.5/9/11.5"
 ENVIRONMENT = {
-    "CMAC_LEASE": LEASE,
     "CMAC_CPU_SLOTS": "2",
     "CMAC_MIN_FREE_MB": "64",
     "CMAC_ON_PARTITION": "fence",
 }
+START_S = 180.0
 POOL = 2  # processes beside the consumer's first
 
 
@@ -46,8 +46,8 @@ class Service:
     Whoever keeps services running (systemd, a person) is played here: `mend` starts what has ended.
     """
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    def __init__(self, home: Path, lease: str) -> None:
+        self.home, self.lease = home, lease
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
@@ -67,14 +67,14 @@ class Service:
         """Everything, from an empty home on. Raises RuntimeError when it does not come up."""
         for name in [name for name in os.environ if name.startswith("CMAC_")]:
             del os.environ[name]
-        os.environ |= ENVIRONMENT | {"CMAC_HOME": str(self.home)}
+        os.environ |= ENVIRONMENT | {"CMAC_HOME": str(self.home), "CMAC_LEASE": self.lease}
         settings.cache_clear()
         embedded.start_postgres(settings())
         embedded.start_redis(settings())
         database.forget()
         subprocess.run([sys.executable, "-m", "store.migrate"], cwd=ROOT, check=True, capture_output=True, timeout=180)
         self.mend()
-        if not self.until(lambda: (self.home / "admin.key").exists() and self.is_whole(), 90):
+        if not self.until(lambda: (self.home / "admin.key").exists() and self.is_whole(), START_S):
             raise RuntimeError(f"the service does not come up:\n{self.api.tail()}\n{self.tail()}")
 
     def stop(self) -> None:
@@ -141,25 +141,35 @@ class Service:
 
     def is_whole(self) -> bool:
         """API ready, database and broker there, somebody leads, both machines heard of and consuming."""
+        return all(self.is_back(part) for part in ("api", "redis", "control", "node loop", "consumer"))
+
+    def is_back(self, part: str) -> bool:
+        """Whether this part of it works."""
         try:
-            ready = httpx2.get(f"{self.url}/readyz", timeout=2.0, trust_env=False).status_code == 200
+            match part:
+                case "api" | "postgres":  # it asks the database
+                    return httpx2.get(f"{self.url}/readyz", timeout=2.0, trust_env=False).status_code == 200
+                case "redis":
+                    return queue.broker_answers()
+                case "control":
+                    return self._fresh(Leader.renewed_at) >= len((SCHEDULER, RECONCILER))
+                case "node loop":
+                    return self._fresh(Node.heartbeat_at, Node.state == NodeState.ready) == len(NODES)
+                case "consumer" | "pool":
+                    return all(len(self.processes("pool", node)) >= POOL for node in NODES)
+                case _:  # a whole worker, a machine
+                    return self.is_back("node loop") and self.is_back("consumer")
         except httpx2.TransportError:
             return False
-        consuming = all(len(self.processes("pool", node)) >= POOL for node in NODES)
-        return ready and consuming and self._is_heard() and queue.broker_answers()
-
-    def _is_heard(self) -> bool:
-        fresh = func.extract("epoch", func.now() - Leader.renewed_at) < settings().times.suspect
-        heard = func.extract("epoch", func.now() - Node.heartbeat_at) < settings().times.suspect
-        try:
-            with database.sessions() as session:
-                leaders = session.scalar(select(func.count()).select_from(Leader).where(fresh)) or 0
-                nodes = session.scalar(select(func.count()).where(heard, Node.state == NodeState.ready)) or 0
         except Exception as error:
             if database.is_away(error):
                 return False
             raise
-        return leaders >= 2 and nodes == len(NODES)
+
+    def _fresh(self, at: InstrumentedAttribute[datetime], *more: ColumnElement[bool]) -> int:
+        recent = func.extract("epoch", func.now() - at) < settings().times.suspect
+        with database.sessions() as session:
+            return session.scalar(select(func.count()).select_from(at.class_).where(recent, *more)) or 0
 
     def until(self, true: Callable[[], object], seconds: float) -> bool:
         """Wait for it; whether it came in time."""

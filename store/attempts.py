@@ -115,6 +115,8 @@ def place(session: Session, job_id: UUID, node_id: UUID, devices: Sequence[Devic
             owner=job.owner,
             project=job.project,
             weight=device.weight,
+            # Not now(), when the pass began: by then the last holder may not have given the device back.
+            leased_at=func.clock_timestamp(),
         )
         for device in devices
     )

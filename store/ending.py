@@ -28,7 +28,8 @@ def end(
     job = moves.lock(session, attempt.job_id)
     if ending.reason is Reason.ok and (lack := _lacks(session, job)):
         ending = Ending(Reason.user_error, f"It ended well, but {lack}.", "This is an error in the code of this kind.")
-    attempt.state, attempt.exited_at = AttemptState.exited, func.now()
+    # Not now(), when the transaction began: it may have waited for a write of this attempt, which then looks late.
+    attempt.state, attempt.exited_at = AttemptState.exited, func.clock_timestamp()
     attempt.reason, attempt.exit_code = ending.reason, exit_code
     attempt.detail, attempt.hint = ending.detail or None, ending.hint or None
     session.flush()
@@ -42,7 +43,7 @@ def end(
 def release_devices(session: Session, attempt_id: object) -> int:
     """End the live leases of an attempt and wake the scheduler; how many there were."""
     live = update(DeviceLease).where(DeviceLease.attempt_id == attempt_id, DeviceLease.released_at.is_(None))
-    released = len(session.scalars(live.values(released_at=func.now()).returning(DeviceLease.id)).all())
+    released = len(session.scalars(live.values(released_at=func.clock_timestamp()).returning(DeviceLease.id)).all())
     if released:
         notices.notify(session, notices.QUEUE)
     return released

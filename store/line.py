@@ -26,7 +26,7 @@ _USAGE = text(
     """
     SELECT project, owner, sum(weight::float8 * :h / ln(2::float8) * (
              power(2::float8, -greatest(extract(epoch FROM now() - coalesce(released_at, now()))::float8, 0) / :h)
-           - power(2::float8, -extract(epoch FROM now() - leased_at)::float8 / :h)))
+           - power(2::float8, -greatest(extract(epoch FROM now() - leased_at)::float8, 0) / :h)))
       FROM gpu_leases
      WHERE released_at IS NULL OR released_at > now() - make_interval(secs => :remembered)
   GROUP BY project, owner

@@ -10,10 +10,11 @@ from chaos.schedule import Request, Schedule
 from client.api import Client
 from client.errors import ApiError, IllegalMove, ServiceAway
 from client.job import Job
+from store.settings import settings
 
 T = TypeVar("T")
 
-PATIENCE = 45.0  # s that somebody goes on asking
+PATIENCE = 300.0  # s that somebody goes on asking, under the default lease times
 DATASET = "tiny"
 PACK: dict[str, Any] = {
     "kind": "pack", "dataset": DATASET, "short_side": 48, "resources": {"cpu_slots": 1},
@@ -66,7 +67,7 @@ class People:
             return TRAINING | name
         after = []
         if request.edge != "none":
-            self._submitted[place - 1].wait(PATIENCE)
+            self._submitted[place - 1].wait(patience())
             after = [{"job": self.jobs[place - 1], "kind": request.edge}] if place - 1 in self.jobs else []
         queue = {"labels": request.course.labels(), "after": after, "grace_s": 5.0}
         return name | {
@@ -80,7 +81,7 @@ class People:
             self._verb(job.cancel)
         elif request.wish == "pause" and self._verb(job.pause):
             time.sleep(request.resume_after)
-            end = time.monotonic() + PATIENCE
+            end = time.monotonic() + patience()
             while not self._verb(job.resume) and not insist(job.refresh).final and time.monotonic() < end:
                 time.sleep(0.3)  # it is still stopping
 
@@ -96,9 +97,14 @@ class People:
         time.sleep(max(0.0, self.began + at - time.monotonic()))
 
 
+def patience() -> float:
+    """Seconds, under this service's lease times."""
+    return settings().times.scaled(PATIENCE)
+
+
 def insist(call: Callable[[], T]) -> T:
     """Ask until there is an answer. Raises ServiceAway when there is none for long, ApiError for a plain no."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience()
     while True:
         try:
             return call()

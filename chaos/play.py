@@ -153,6 +153,8 @@ class Play:
             allowed = {JobState.succeeded}
             if request.course is not None and request.course.ail == "bug":
                 allowed = {JobState.failed}
+            if request.course is not None and request.course.ail == "user_error" and not _saved(found, job):
+                allowed |= {JobState.failed}  # it says so before its first new checkpoint: it is not run again
             if request.wish == "cancel":
                 allowed |= {JobState.cancelled}
             if request.edge == "afterok" and jobs[place - 1].state is not JobState.succeeded:
@@ -204,3 +206,8 @@ class Play:
             if job.state not in FINAL:
                 forced: Callable[..., Job] = verbs.cancel
                 database.transact(lambda session: forced(session, job.id, SYSTEM, force=True))  # noqa: B023
+
+
+def _saved(found: History, job: Job) -> bool:
+    """Whether the job's newest attempt has saved anything."""
+    return any((row.job_id, row.epoch) == (job.id, job.epoch) for row in found.checkpoints)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, func, select, update
+from sqlalchemy import ColumnElement, Row, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from store import ending, inputs, moves, outbox, queue, walltime
@@ -143,10 +143,14 @@ def claim(session: Session, attempt: UUID, epoch: int, node_id: UUID) -> Lease |
 
 
 def adopt(session: Session, lease: Lease, pid: int, pid_start: int, pid_ns: int, boot_id: str) -> Work:
-    """Become the supervisor of a claimed part. Raises AlreadyAdopted when there is one, Fenced when it is over."""
+    """Become the supervisor of a claimed part. Raises AlreadyAdopted when there is another, Fenced when it is over.
+
+    Said again by the same process it is the same: the answer to a commit may have been lost.
+    """
+    me = and_(Part.pid == pid, Part.pid_start == pid_start, Part.pid_ns == pid_ns, Part.boot_id == boot_id)
     adopted = session.execute(
         update(Part)
-        .where(*_mine(lease), Part.state == PartState.starting, Part.pid.is_(None))
+        .where(*_mine(lease), Part.state == PartState.starting, or_(Part.pid.is_(None), me))
         .values(pid=pid, pid_start=pid_start, pid_ns=pid_ns, boot_id=boot_id, heartbeat_at=func.now())
         .returning(Part.node_id, Part.events_offset)
     ).first()
@@ -179,9 +183,13 @@ def ready(session: Session, lease: Lease) -> bool:
     """This part could start. When it is the last one, go_at is set, attempt and job are running, and it is True.
 
     False: others are not ready, or the attempt should stop (see `orders`). Raises Fenced.
+    Said again it changes nothing: the answer to a commit may have been lost.
     """
     hold(session, lease, state=PartState.ready, ready_at=func.now())
     attempt = _lock(session, lease.attempt)
+    if attempt.go_at is not None:  # back to what it was, or the barrier would seem to wait for this part
+        hold(session, lease, state=PartState.running)
+        return True
     states = session.scalars(select(Part.state).where(Part.attempt_id == attempt.id)).all()
     if attempt.desired is Desired.stop or any(state is not PartState.ready for state in states):
         return False

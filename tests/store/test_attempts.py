@@ -12,7 +12,7 @@ from store import attempts, database, record
 from store.ends import Reason
 from store.errors import AlreadyAdopted, AlreadyRecorded, Fenced
 from store.states import AttemptState, Desired, JobState, PartState
-from store.tables import Device, Metric, Outbox, Part
+from store.tables import Attempt, Device, Metric, Outbox, Part
 from tests.store.lab import Lab
 
 
@@ -171,3 +171,18 @@ def test_a_late_tick_waits_for_the_reconciler_and_then_writes_nothing(open_lab: 
     thread.join(10)
     assert outcome == ["fenced"]
     assert lab.session.scalar(select(func.count()).select_from(Metric)) == 0
+
+
+def test_a_supervisor_that_says_it_again_is_the_same_one(lab: Lab) -> None:
+    """Its commit arrived, the answer was lost: neither adoption nor the barrier sees a second one."""
+    lease = lab.claim(lab.submit())
+    attempts.adopt(lab.session, lease, 7, 8, 9, "b")
+    assert attempts.adopt(lab.session, lease, 7, 8, 9, "b").lease == lease
+    with pytest.raises(AlreadyAdopted):
+        attempts.adopt(lab.session, lease, 7, 9, 9, "b")  # the pid is given out again, to another process
+    assert attempts.ready(lab.session, lease)
+    went = lab.session.get_one(Attempt, lease.attempt).go_at
+    assert attempts.ready(lab.session, lease)
+    part = lab.session.get_one(Part, (lease.attempt, 0), populate_existing=True)
+    assert part.state is PartState.running
+    assert lab.session.get_one(Attempt, lease.attempt).go_at == went

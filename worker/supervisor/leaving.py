@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import threading
 from math import inf
 from pathlib import Path
 
@@ -20,6 +21,7 @@ class Leaving:
         self.deadline = inf
         self._asked: set[int] = set()
         self._told = False
+        self._stepping = threading.Lock()  # the loop steps, and who watches over it
 
     @property
     def begun(self) -> bool:
@@ -33,12 +35,13 @@ class Leaving:
         """Do what is due. Called again and again: the loop must go on, heartbeats are due while a run saves."""
         if not self.begun:
             return
-        self._ask()
-        if now > self.deadline and not self._told:
-            self._told = True
-            self.child.terminate()
-        if now > self.deadline + self.patience:
-            kill_attempt(self.mark)
+        with self._stepping:
+            self._ask()
+            if now > self.deadline and not self._told:
+                self._told = True
+                self.child.terminate()
+            if now > self.deadline + self.patience:
+                kill_attempt(self.mark)
 
     def _ask(self) -> None:
         """Ranks alone: SIGUSR1 would kill torchrun."""

@@ -1,10 +1,13 @@
 """The loop around a running child: look, tell, obey, until it has ended."""
 
 import subprocess
+import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
-from typing import NamedTuple, Protocol
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self
 
 from worker.patience import Unreachable
 from worker.processes import boottime, reap
@@ -40,26 +43,66 @@ class End(NamedTuple):
     self_fenced: bool = False
 
 
+class Fence:
+    """Sees to `quiet` and `fence` from a thread of its own.
+
+    A database that hangs keeps the loop waiting for an answer, and the run must be gone by then all the same.
+    """
+
+    def __init__(self, leaving: Leaving, pace: Pace) -> None:
+        self.leaving, self.pace = leaving, pace
+        self.heard = boottime()
+        self.fell = False
+        self._looked = self._excused = boottime()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="fence")
+
+    def _watch(self) -> None:
+        while not self._over.wait(self.pace.look):
+            now = boottime()
+            if now - self._looked > self.pace.fence / 4:  # this process stood still: let the loop ask first
+                self._excused = now + self.pace.fence / 20
+            self._looked = now
+            if now > self._excused and self._guard(now - self.heard, now):
+                return
+
+    def _guard(self, silent: float, now: float) -> bool:
+        if silent > self.pace.fence:
+            self.fell = True
+            kill_attempt(self.leaving.mark)
+        elif silent > self.pace.quiet:
+            self.leaving.by(self.heard + self.pace.fence)
+            self.leaving.step(now)
+        return self.fell
+
+    def __enter__(self) -> Self:
+        if self.pace.fence < inf:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+
 def supervise(child: "subprocess.Popen[bytes]", tick: Tick, leaving: Leaving, pace: Pace) -> End:
     """Stay with the child to its end. The caller reads what it wrote last: an end is seen before its last lines.
 
     Raises whatever the tick raises other than Unreachable; the child may then still run and is the caller's to kill.
     """
-    heard = boottime()
-    while (code := child.poll()) is None:
-        reap(spare=child.pid)
-        now = boottime()
-        try:
-            if (answer := tick()) is not None:
-                heard = now if answer.confirmed else heard
-                if answer.stop:
-                    leaving.by(now + answer.grace)
-        except Unreachable:  # no reason to stop, until another may own the devices
-            if now - heard > pace.quiet:
-                leaving.by(heard + pace.fence)
-        if now - heard > pace.fence:
-            kill_attempt(leaving.mark)
-            return End(child.wait(), self_fenced=True)
-        leaving.step(now)
-        time.sleep(pace.look)
-    return End(code)
+    with Fence(leaving, pace) as fence:
+        while (code := child.poll()) is None:
+            reap(spare=child.pid)
+            now = boottime()
+            with suppress(Unreachable):  # no reason to stop, until another may own the devices
+                if (answer := tick()) is not None:
+                    fence.heard = now if answer.confirmed else fence.heard
+                    if answer.stop:
+                        leaving.by(now + answer.grace)
+            if now - fence.heard <= pace.fence:  # else it is the fence's
+                leaving.step(now)
+            time.sleep(pace.look)
+    return End(code, self_fenced=fence.fell)

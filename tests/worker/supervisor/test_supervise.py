@@ -14,7 +14,7 @@ from store.errors import Fenced
 from worker.marks import Mark, carrying
 from worker.patience import Unreachable
 from worker.supervisor.leaving import Leaving
-from worker.supervisor.supervise import Answer, Pace, supervise
+from worker.supervisor.supervise import Answer, Fence, Pace, supervise
 
 Spawn = Callable[[str], "subprocess.Popen[bytes]"]
 
@@ -128,6 +128,50 @@ def test_away_too_long_asks_and_then_fences_itself(spawn: Spawn, leave: Leave, t
     assert end == (-signal.SIGKILL, True)
     assert 0.5 < time.monotonic() - start < 3
     assert not carrying(mark)
+
+
+def test_a_database_that_hangs_keeps_no_run_beyond_the_fence(
+    spawn: Spawn, leave: Leave, tmp_path: Path, mark: Mark
+) -> None:
+    """It takes the question and does not answer: nothing is raised, and the loop waits."""
+    child = spawn(RANK.format(saving=60))
+    wait_for(tmp_path / "rank-0.pid")
+    alive: list[bool] = []
+
+    def hang() -> Answer:
+        time.sleep(3)
+        alive.append(bool(carrying(mark)))
+        return GO_ON
+
+    end = supervise(child, hang, leave(child), Pace(look=0.01, quiet=0.2, fence=0.6))
+    assert alive == [False], "it was gone before the answer came"
+    assert end == (-signal.SIGKILL, True)
+
+
+def test_who_stood_still_asks_before_it_ends_anything(spawn: Spawn, leave: Leave, tmp_path: Path) -> None:
+    """A supervisor that was stopped for longer than the fence: the attempt may still be its own."""
+    program = spawn("import time; time.sleep(60)")
+    leaving = leave(program)
+    with Fence(leaving, Pace(look=0.01, quiet=0.2, fence=4.0)) as fence:
+        fence._looked -= 10  # as after SIGCONT: so long ago, and nobody heard since
+        fence.heard -= 10
+        time.sleep(0.1)
+        assert program.poll() is None
+        time.sleep(0.4)
+        assert fence.fell, "nobody has confirmed it meanwhile"
+    program.kill()
+
+
+def test_a_database_that_hangs_keeps_nobody_from_saving(spawn: Spawn, leave: Leave, tmp_path: Path) -> None:
+    child = spawn(RANK.format(saving=0.1))
+    wait_for(tmp_path / "rank-0.pid")
+
+    def hang() -> Answer:
+        time.sleep(2)
+        return GO_ON
+
+    end = supervise(child, hang, leave(child), Pace(look=0.01, quiet=0.2, fence=30))
+    assert end == (75, False)
 
 
 def test_away_too_long_may_save_in_time(spawn: Spawn, leave: Leave, tmp_path: Path) -> None:

@@ -152,14 +152,13 @@ def test_who_stood_still_asks_before_it_ends_anything(spawn: Spawn, leave: Leave
     """A supervisor that was stopped for longer than the fence: the attempt may still be its own."""
     program = spawn("import time; time.sleep(60)")
     leaving = leave(program)
-    with Fence(leaving, Pace(look=0.01, quiet=0.2, fence=4.0)) as fence:
-        fence._looked -= 10  # as after SIGCONT: so long ago, and nobody heard since
-        fence.heard -= 10
-        time.sleep(0.1)
+    with Fence(leaving, Pace(look=0.01, quiet=1.0, fence=40.0)) as fence:
+        fence._looked -= 20  # as after SIGCONT: so long ago, and nobody heard since
+        fence.heard -= 100
+        time.sleep(0.3)
         assert program.poll() is None
-        time.sleep(0.4)
+        program.wait(10)
         assert fence.fell, "nobody has confirmed it meanwhile"
-    program.kill()
 
 
 def test_a_database_that_hangs_keeps_nobody_from_saving(spawn: Spawn, leave: Leave, tmp_path: Path) -> None:

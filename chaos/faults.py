@@ -16,7 +16,7 @@ import psutil
 from sqlalchemy import func, select, update
 
 from chaos.schedule import Fault
-from chaos.service import NODES, ROOT, Service, send
+from chaos.service import NODES, ROOT, Service, alive, send
 from store import database, embedded, queue
 from store.errors import BrokerAway
 from store.settings import settings
@@ -80,12 +80,7 @@ def _wait_for(service: Service, who: str, fault: Fault) -> list[psutil.Process]:
 
 def _family(service: Service, supervisor: psutil.Process) -> list[psutil.Process]:
     mark = mark_of(supervisor.pid)
-    found = [pid for pid, other in service.marks().items() if other == mark]
-    return [supervisor, *(_process(pid) for pid in found if pid != supervisor.pid and psutil.pid_exists(pid))]
-
-
-def _process(pid: int) -> psutil.Process:
-    return psutil.Process(pid)
+    return alive(pid for pid, other in service.marks().items() if other == mark)
 
 
 def _attempts(targets: Sequence[psutil.Process]) -> frozenset[UUID]:

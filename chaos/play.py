@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 from chaos import faults, history, invariants
@@ -59,8 +60,9 @@ class Play:
 
     def run(self) -> Played:
         """Play it, wait until all is at rest, check."""
-        threads = [threading.Thread(target=self.people.ask, args=(n,)) for n in range(len(self.schedule.requests))]
-        threads += [threading.Thread(target=self._strike, args=(fault,)) for fault in self.schedule.faults]
+        work = [partial(self.people.ask, place) for place in range(len(self.schedule.requests))]
+        work += [partial(self._strike, fault) for fault in self.schedule.faults]
+        threads = [threading.Thread(target=self._try, args=(one,)) for one in work]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -70,6 +72,13 @@ class Play:
         self._judge()
         self.played.seconds = time.monotonic() - self.began
         return self.played
+
+    def _try(self, work: Callable[[], None]) -> None:
+        """What goes wrong in here is told like the rest: a run in which half of it did not happen proves nothing."""
+        try:
+            work()
+        except Exception as error:
+            self._blame([f"the_run_itself: {type(error).__name__}: {error}"])
 
     def _strike(self, fault: Fault) -> None:
         time.sleep(max(0.0, self.began + fault.at - time.monotonic()))

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -114,7 +114,7 @@ class Service:
     def processes(self, role: str, node: str | None = None) -> list[psutil.Process]:
         """Those that play this role: api, worker (all of a machine's), control, node, consumer, pool."""
         if role == "api":
-            return [psutil.Process(self.api.pid)] if self.api.pid else []
+            return alive([self.api.pid])
         found: list[psutil.Process] = []
         for name in NODES if node is None else (node,):
             if (pid := self.workers[name].pid) is not None:
@@ -131,13 +131,7 @@ class Service:
 
     def runs(self, role: str, node: str | None = None) -> list[psutil.Process]:
         """Processes of attempts: `supervisor`, `run` (what it started first), or all of them."""
-        found = []
-        for pid in sorted(self.marks(node)):
-            with suppress(psutil.Error):
-                process = psutil.Process(pid)
-                if role == "" or role == _role(process):
-                    found.append(process)
-        return found
+        return [process for process in alive(sorted(self.marks(node))) if role in ("", _role(process))]
 
     def is_whole(self) -> bool:
         """API ready, database and broker there, somebody leads, both machines heard of and consuming."""
@@ -207,6 +201,15 @@ class Service:
         file.parent.mkdir(exist_ok=True)
         file.write_text(text)
         return file
+
+
+def alive(pids: Iterable[int | None]) -> list[psutil.Process]:
+    """Those that are still there. (Of None psutil makes the process that asks.)"""
+    found = []
+    for pid in pids:
+        with suppress(psutil.Error):
+            found += [psutil.Process(pid)] if pid is not None else []
+    return found
 
 
 def send(process: psutil.Process, sign: signal.Signals) -> None:

@@ -23,7 +23,7 @@ from store.settings import settings
 from store.tables import Outbox
 from worker.marks import mark_of
 
-PATIENCE = 4.0  # s that a fault waits for something it could hit
+PATIENCE = 30.0  # s that a fault waits for something it could hit, under the default lease times
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ _RUNS = {"supervisor": "supervisor", "run": "run", "family": ""}
 
 
 def _wait_for(service: Service, who: str, fault: Fault) -> list[psutil.Process]:
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + settings().times.scaled(PATIENCE)
     while time.monotonic() < end:
         if who in _SERVICE:
             found = service.processes(_SERVICE[who])
@@ -110,6 +110,7 @@ def _hang_supervisor(service: Service, fault: Fault) -> frozenset[UUID]:
 def _cut_off(service: Service, fault: Fault) -> frozenset[UUID]:
     """Supervisors and loop of one machine see nothing for longer than the lease; its runs go on."""
     node = NODES[fault.pick % len(NODES)]
+    service.until(lambda: service.runs("run", node), settings().times.scaled(PATIENCE))
     loop, supervisors = service.processes("node", node), service.runs("supervisor", node)
     attempts = _attempts(supervisors)
     _signal([*loop, *supervisors], signal.SIGSTOP)
@@ -123,6 +124,7 @@ def _cut_off(service: Service, fault: Fault) -> frozenset[UUID]:
 def _freeze_machine(service: Service, fault: Fault) -> frozenset[UUID]:
     """Everything on one machine stands still for longer than the lease, and then goes on where it was."""
     node = NODES[fault.pick % len(NODES)]
+    service.until(lambda: service.runs("run", node), settings().times.scaled(PATIENCE))
     targets = [*service.processes("worker", node), *service.runs("", node)]
     attempts = _attempts(targets)
     _hold(targets, fault.seconds)

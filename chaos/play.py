@@ -47,16 +47,18 @@ class Played:
 
 
 class Play:
-    """`real`: the curve of an undisturbed training by the real core."""
+    """`real`: the curve of an undisturbed training by the real core. `settle`: how long jobs may take to end."""
 
-    def __init__(self, service: Service, client: Client, schedule: Schedule, real: Curve) -> None:
+    def __init__(
+        self, service: Service, client: Client, schedule: Schedule, real: Curve, settle: float = SETTLE
+    ) -> None:
         self.service, self.schedule, self.real = service, schedule, real
         self.began = time.monotonic()
         self.people = People(client, schedule, self.began)
         self.played = Played(schedule)
         self.watch = Watch()
         self._lock = threading.Lock()
-        self._settle_s, self._gone_s = settings().times.scaled(SETTLE), settings().times.scaled(GONE)
+        self._settle_s, self._gone_s = settings().times.scaled(settle), settings().times.scaled(GONE)
 
     def run(self) -> Played:
         """Play it, wait until all is at rest, check."""

@@ -5,11 +5,13 @@ serialized and the older one does nothing.
 """
 
 import json
+import logging
 import time
 from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import func, select, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from store import attempts, database, leaders, line, notices, verbs
@@ -19,6 +21,8 @@ from store.policy import Free, Placement, Plan, Waiting, plan
 from store.settings import settings
 from store.states import DeviceKind, DeviceState, NodeState, StopFor
 from store.tables import Device, DeviceLease, Node
+
+log = logging.getLogger(__name__)
 
 
 class Pass(NamedTuple):
@@ -89,7 +93,12 @@ def free(session: Session) -> list[Free]:
 
 def _place(session: Session, placement: Placement) -> bool:
     devices = session.scalars(select(Device).where(Device.id.in_(placement.devices)).order_by(Device.index)).all()
-    return attempts.place(session, placement.job, placement.node, devices) is not None
+    try:
+        with session.begin_nested():
+            return attempts.place(session, placement.job, placement.node, devices) is not None
+    except IntegrityError:  # its rows contradict each other: a mistake of ours, and no reason for others to wait
+        log.exception("not placed", extra={"data": {"job": placement.job}})
+        return False
 
 
 # In one statement: with a long queue behind it, a placement changes the text of many.

@@ -215,3 +215,14 @@ def test_a_freed_device_is_given_to_the_next(open_lab: Lab) -> None:
     assert states(lab, first, second) == [JobState.cancelled, "scheduled"]
     live = select(func.count()).select_from(DeviceLease).where(DeviceLease.released_at.is_(None))
     assert lab.session.scalar(live) == 2
+
+
+def test_a_job_that_the_database_refuses_keeps_nobody_else_waiting(open_lab: Lab) -> None:
+    """Its rows contradict each other: queued, and an attempt of it lives."""
+    lab = open_lab
+    wrong, right = lab.submit("retrieval"), lab.submit("retrieval")
+    right.submitted_at = wrong.submitted_at + timedelta(seconds=1)
+    lab.session.add(Attempt(job_id=wrong.id, epoch=7))
+    lab.session.commit()
+    assert scheduler.run_pass("me").placed == 1
+    assert states(lab, wrong, right) == ["queued", "scheduled"]

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from chaos import report
-from chaos.people import PACK, TRAINING, insist, patience
+from chaos.people import NOTHING, PACK, TRAINING, insist, patience
 from chaos.plants import PLANTS
 from chaos.play import SETTLE, Curve, Play, Played
 from chaos.schedule import REAL_EVERY, Schedule, draw
@@ -74,6 +74,7 @@ def _planted(service: Service, client: Client) -> int:
 
 def _undisturbed(client: Client) -> Curve:
     """The curve of the real core's training when nothing happens to it."""
+    insist(lambda: client.submit(PACK)).wait(patience())
     job = insist(lambda: client.submit(TRAINING | {"name": "undisturbed"}))
     job.wait(2 * patience())
     with database.sessions() as session:
@@ -90,7 +91,7 @@ def _service(lease: str, *, keep: bool) -> Iterator[tuple[Service, Client]]:
     try:
         service.start()
         with Client(service.url, service.key, retries=0) as client:
-            insist(lambda: client.submit(PACK)).wait(patience())
+            service.register_dataset(NOTHING)
             yield service, client
     finally:
         service.stop()

@@ -15,13 +15,13 @@ from store.settings import settings
 T = TypeVar("T")
 
 PATIENCE = 300.0  # s that somebody goes on asking, under the default lease times
-DATASET = "tiny"
+NOTHING, CLIPS = "nothing", "clips"  # datasets: of the programs, which read none, and of the real core
 PACK: dict[str, Any] = {
-    "kind": "pack", "dataset": DATASET, "short_side": 48, "resources": {"cpu_slots": 1},
+    "kind": "pack", "dataset": CLIPS, "short_side": 48, "resources": {"cpu_slots": 1},
     "source": {"generate": "sounding-objects", "clips": 16, "classes": 2, "size": 48, "seconds": 1.5},
 }  # fmt: skip
 TRAINING: dict[str, Any] = {
-    "kind": "pretrain", "dataset": DATASET, "scale": "small", "resources": {"cpu_slots": 1},
+    "kind": "pretrain", "dataset": CLIPS, "scale": "small", "resources": {"cpu_slots": 1},
     "data": {"frames": 4, "fps": 8, "crop": 32, "short_side": [32, 40], "workers": 0},
     "model": {"width": 4, "head": {"dim": 16}, "saliency": {"hidden": 8}, "bn_group": 4},
     "moco": {"K": 16}, "optim": {"batch": 8, "epochs": 12, "warmup_epochs": 0},
@@ -71,7 +71,7 @@ class People:
             after = [{"job": self.jobs[place - 1], "kind": request.edge}] if place - 1 in self.jobs else []
         queue = {"labels": request.course.labels(), "after": after, "grace_s": 5.0}
         return name | {
-            "kind": KIND, "preset": "small", "dataset": DATASET, "checkpoint": {"random_init": True},
+            "kind": KIND, "preset": "small", "dataset": NOTHING, "checkpoint": {"random_init": True},
             "seed": request.course.seed, "resources": {"cpu_slots": 1}, "checkpoints": {"keep": KEPT}, "queue": queue,
         }  # fmt: skip
 

@@ -20,11 +20,12 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from client.processes import Daemon
+from cmac_core.data.manifest import MANIFEST, sha256_of
 from store import database, embedded, queue
 from store.leaders import RECONCILER, SCHEDULER
 from store.settings import settings
 from store.states import NodeState
-from store.tables import Leader, Node
+from store.tables import Dataset, Leader, Node
 from worker.marks import Mark, marked
 from worker.processes import kill_all
 
@@ -190,6 +191,18 @@ class Service:
 
     def folder(self, job: uuid.UUID, epoch: int) -> Path:
         return settings().attempt_folder(job, epoch)
+
+    def register_dataset(self, name: str) -> None:
+        """One without clips, for jobs that must name a dataset and do not read it."""
+        manifest = settings().datasets_dir / name / MANIFEST
+        manifest.parent.mkdir(parents=True)
+        manifest.touch()
+        dataset = Dataset(
+            project="default", name=name, version=1, path=str(manifest.parent), manifest_sha256=sha256_of(manifest),
+            clips=100, quarantined=0, with_audio=100, hours=0.1, bytes=0, media="video",
+            labels={"class": 8, "split": 2}, counts={"train": 80, "test": 20},
+        )  # fmt: skip
+        database.transact(lambda session: session.add(dataset))
 
     def tail(self) -> str:
         """What the workers said last."""

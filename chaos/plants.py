@@ -39,7 +39,7 @@ def _execute(statements: tuple[str, ...]) -> None:
 def _cut_off(seed: int, lost_s: float) -> Schedule:
     """Long enough that the jobs go on elsewhere while the old supervisors still live."""
     requests = tuple(Request(0.0, Course(place, 60, 0.2)) for place in range(2))
-    return Schedule(seed, requests, (Fault("machine cut off", 4.0, 1.25 * lost_s, 0),))
+    return Schedule(seed, requests, (Fault("machine cut off", 4.0, 1.4 * lost_s, 0),))
 
 
 def _crowd(seed: int, _: float) -> Schedule:

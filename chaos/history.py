@@ -41,9 +41,10 @@ class History:
     results: list[Result] = field(default_factory=list)
     values: list[ResultValue] = field(default_factory=list)
 
-    def attempt_of(self, job: UUID, epoch: int) -> Attempt | None:
-        """The attempt of this epoch."""
-        return next((one for one in self.attempts if (one.job_id, one.epoch) == (job, epoch)), None)
+    def next_to_run(self, attempt: Attempt) -> Attempt | None:
+        """The job's first later attempt that came to run; those between were not started."""
+        later = [one for one in self.attempts if one.job_id == attempt.job_id and one.epoch > attempt.epoch]
+        return min((one for one in later if one.running_at), key=lambda one: one.epoch, default=None)
 
     def by_job(self, rows: Iterable[Row]) -> Iterator[tuple[Job, list[Row]]]:
         """Each job with its rows, in the order that they have here."""

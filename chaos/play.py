@@ -196,7 +196,9 @@ class Play:
             played.states[str(state)] = played.states.get(str(state), 0) + 1
         played.attempts = len(found.attempts)
         for attempt in found.attempts:
-            again = found.attempt_of(attempt.job_id, attempt.epoch + 1)
+            if attempt.running_at is None and not any(attempt.id in hit.attempts for hit in played.hits):
+                continue
+            again = found.next_to_run(attempt)
             if again is None or again.running_at is None:
                 continue
             lines, _ = read(self.service.folder(attempt.job_id, attempt.epoch))

@@ -5,7 +5,7 @@ Locks are always taken in this order: leaders, attempt_parts, attempts, jobs, gp
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Row, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from store import ending, inputs, moves, outbox, queue, walltime
+from store import ending, ends, inputs, moves, outbox, queue, walltime
 from store.ends import Reason
 from store.errors import AlreadyAdopted, AlreadyRecorded, Fenced
 from store.settings import settings
@@ -28,6 +28,8 @@ from store.states import (
     StopFor,
 )
 from store.tables import Attempt, Device, DeviceLease, Job, Node, Part
+
+PARTING_S = 15.0  # that the other parts of an attempt have when one is over
 
 
 class Lease(NamedTuple):
@@ -47,6 +49,7 @@ class Orders(NamedTuple):
     stop_in_s: float | None  # seconds from now to that deadline, by the database's clock; may be negative
     go_at: datetime | None
     left_s: float | None = None  # of the job's walltime, by the database's clock; may be negative
+    rdzv_endpoint: str | None = None  # where the ranks of several machines meet
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,9 @@ class Work:
     resume_checkpoint: UUID | None  # behind inputs["resume"]
     grace_s: float
     events_offset: int
-    folder: Path  # of this attempt
+    folder: Path  # of this attempt; all its parts share it
     orders: Orders
+    nodes: int = 1  # that share the attempt
     problem: str | None = None  # an input is gone: finish with data_error and this as detail
 
 
@@ -92,37 +96,54 @@ class LivePart(NamedTuple):
     stop_for: StopFor | None
 
 
-def place(session: Session, job_id: UUID, node_id: UUID, devices: Sequence[Device]) -> Lease | None:
-    """Give a queued job to a node, in one transaction with its messages; None when it is no longer queued.
+def place(session: Session, job_id: UUID, parts: Sequence[tuple[UUID, Sequence[Device]]]) -> Lease | None:
+    """Give a queued job to its nodes, in one transaction with its messages; None when it is no longer queued.
 
-    The message is a row too: a relay sends what was committed. Raises IntegrityError when a device is leased.
+    `parts`: nodes and their devices. The lease is that of part 0.
+    A message is a row too: a relay sends what was committed. Raises IntegrityError when a device is leased.
     """
     job = moves.lock(session, job_id)
     if job.state is not JobState.queued:
         return None
     job.epoch += 1
-    names = [f"{device.kind}-{device.index}" for device in devices]
-    moves.move(session, job, JobState.scheduled, "scheduler", more={"node": str(node_id), "devices": names})
+    parts = _in_order_of_ranks(session, parts)
+    names = [f"{device.kind}-{device.index}" for _, devices in parts for device in devices]
+    more: dict[str, Any] = {"node": str(parts[0][0]), "devices": names} if parts else {}
+    if len(parts) > 1:
+        more["nodes"] = [str(node) for node, _ in parts]
+    moves.move(session, job, JobState.scheduled, "scheduler", more=more)
     attempt = Attempt(job_id=job.id, epoch=job.epoch)
     session.add(attempt)
     session.flush()
-    session.add(Part(attempt_id=attempt.id, epoch=job.epoch, node_id=node_id))
-    session.add_all(
-        DeviceLease(
-            gpu_id=device.id,
-            attempt_id=attempt.id,
-            epoch=job.epoch,
-            owner=job.owner,
-            project=job.project,
-            weight=device.weight,
-            # Not now(), when the pass began: by then the last holder may not have given the device back.
-            leased_at=func.clock_timestamp(),
+    for part, (node, devices) in enumerate(parts):
+        session.add(Part(attempt_id=attempt.id, part=part, epoch=job.epoch, node_id=node))
+        session.add_all(
+            DeviceLease(
+                gpu_id=device.id,
+                attempt_id=attempt.id,
+                part=part,
+                epoch=job.epoch,
+                owner=job.owner,
+                project=job.project,
+                weight=device.weight,
+                # Not now(), when the pass began: by then the last holder may not have given the device back.
+                leased_at=func.clock_timestamp(),
+            )
+            for device in devices
         )
-        for device in devices
-    )
-    outbox.add(session, queue.node_queue(node_id), {"attempt_id": str(attempt.id), "epoch": job.epoch})
+        outbox.add(session, queue.node_queue(node), {"attempt_id": str(attempt.id), "epoch": job.epoch})
     session.flush()
     return Lease(attempt.id, job.epoch)
+
+
+def _in_order_of_ranks(
+    session: Session, parts: Sequence[tuple[UUID, Sequence[Device]]]
+) -> Sequence[tuple[UUID, Sequence[Device]]]:
+    """torchrun gives ranks in the order of addresses as text: so rank 0, which writes, is on part 0, which reads."""
+    if len(parts) < 2:
+        return parts
+    addresses = {node: session.get_one(Node, node).address or "" for node, _ in parts}
+    return sorted(parts, key=lambda part: (addresses[part[0]], part[0]))
 
 
 def claim(session: Session, attempt: UUID, epoch: int, node_id: UUID) -> Lease | None:
@@ -175,21 +196,25 @@ def adopt(session: Session, lease: Lease, pid: int, pid_start: int, pid_ns: int,
         events_offset=adopted.events_offset,
         folder=settings().attempt_folder(job.id, lease.epoch),
         orders=orders(session, lease),
+        nodes=session.scalar(select(func.count()).where(Part.attempt_id == lease.attempt)) or 1,
         problem=found.problem,
     )
 
 
-def ready(session: Session, lease: Lease) -> bool:
+def ready(session: Session, lease: Lease, rdzv_endpoint: str | None = None) -> bool:
     """This part could start. When it is the last one, go_at is set, attempt and job are running, and it is True.
 
+    `rdzv_endpoint`: part 0's, where the ranks of several machines meet.
     False: others are not ready, or the attempt should stop (see `orders`). Raises Fenced.
     Said again it changes nothing: the answer to a commit may have been lost.
     """
+    _lock_parts(session, lease.attempt)  # before the one that is ours: two that are ready together lock in one order
     hold(session, lease, state=PartState.ready, ready_at=func.now())
     attempt = _lock(session, lease.attempt)
     if attempt.go_at is not None:  # back to what it was, or the barrier would seem to wait for this part
         hold(session, lease, state=PartState.running)
         return True
+    attempt.rdzv_endpoint = rdzv_endpoint or attempt.rdzv_endpoint
     states = session.scalars(select(Part.state).where(Part.attempt_id == attempt.id)).all()
     if attempt.desired is Desired.stop or any(state is not PartState.ready for state in states):
         return False
@@ -269,15 +294,29 @@ def finish(
     if session.scalar(over.returning(Part.part)) is None:
         raise Fenced
     attempt = _lock(session, lease.attempt)
-    # One part over means all stop; the first one's reason is the attempt's.
-    first = ending.Ending(Reason(attempt.reason), attempt.detail or "", attempt.hint or "") if attempt.reason else None
-    end = first or ending.Ending(reason, detail, hint)
+    # One part over means all stop; the first one's reason is the attempt's, unless another one knows better.
+    end = ending.Ending(reason, detail, hint)
+    if attempt.reason and not ends.tells_more(reason, than=Reason(attempt.reason)):
+        end = ending.Ending(Reason(attempt.reason), attempt.detail or "", attempt.hint or "")
+    _forget_unclaimed(session, attempt.id)
     others = select(func.count()).where(Part.attempt_id == attempt.id, Part.state.in_(LIVE_PARTS))
     if session.scalar(others):
-        attempt.reason, attempt.detail, attempt.hint = end.reason, end.detail, end.hint
+        attempt.reason, attempt.detail, attempt.hint = end.reason, end.detail or None, end.hint or None
         attempt.desired = Desired.stop
+        # Nothing is left to save together; what also comes to its end has a moment for it.
+        soon = func.now() + timedelta(seconds=settings().times.scaled(PARTING_S))
+        attempt.stop_deadline = func.least(func.coalesce(attempt.stop_deadline, soon), soon)
+        ending.release_devices(session, lease.attempt, DeviceLease.part == lease.part)
         return session.get_one(Job, attempt.job_id)
     return ending.end(session, attempt, end, exit_code=exit_code, log_tail=log_tail, release=True)
+
+
+def _forget_unclaimed(session: Session, attempt: UUID) -> None:
+    """Parts that no machine has taken up need no supervisor to end; one that is being claimed now will be told."""
+    waiting = select(Part).where(Part.attempt_id == attempt, Part.state == PartState.dispatched)
+    for part in session.scalars(waiting.with_for_update(skip_locked=True).execution_options(populate_existing=True)):
+        part.state = PartState.exited
+    session.flush()
 
 
 def give_up(
@@ -310,10 +349,11 @@ def give_up(
     return True
 
 
-def release(session: Session, attempt: UUID) -> int:
-    """End the leases of an attempt that is over, once its processes are gone; how many there were."""
+def release(session: Session, attempt: UUID, node_id: UUID) -> int:
+    """End the leases on a node of an attempt that is over, once its processes there are gone; how many there were."""
     over = select(Attempt.id).where(Attempt.id == attempt, Attempt.state == AttemptState.exited)
-    return ending.release_devices(session, attempt) if session.scalar(over) else 0
+    on_node = select(Device.id).where(Device.node_id == node_id)
+    return ending.release_devices(session, attempt, DeviceLease.gpu_id.in_(on_node)) if session.scalar(over) else 0
 
 
 def leftover(session: Session, node_id: UUID) -> list[UUID]:
@@ -393,17 +433,24 @@ _ORDERS = (
     Attempt.stop_deadline,
     func.extract("epoch", Attempt.stop_deadline - func.now()).label("stop_in_s"),
     Attempt.go_at,
+    Attempt.rdzv_endpoint,
     walltime.left().label("left_s"),
 )
 
 
-def _orders(row: Row[Desired, StopFor | None, datetime | None, Any, datetime | None, float | None]) -> Orders:
+def _orders(row: Row[Any]) -> Orders:
     stop_in_s = None if row.stop_in_s is None else float(row.stop_in_s)
-    return Orders(row.desired, row.stop_for, row.stop_deadline, stop_in_s, row.go_at, row.left_s)
+    wanted = (row.desired, row.stop_for, row.stop_deadline, stop_in_s, row.go_at)
+    return Orders(*wanted, left_s=row.left_s, rdzv_endpoint=row.rdzv_endpoint)
 
 
 def _mine(lease: Lease) -> tuple[Any, ...]:
     return (Part.attempt_id == lease.attempt, Part.part == lease.part, Part.epoch == lease.epoch)
+
+
+def _lock_parts(session: Session, attempt: UUID) -> None:
+    """In one order everywhere: two transactions never wait for each other."""
+    session.execute(select(Part.part).where(Part.attempt_id == attempt).order_by(Part.part).with_for_update())
 
 
 def _lock(session: Session, attempt: UUID) -> Attempt:

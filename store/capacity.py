@@ -1,10 +1,14 @@
 """What the lab's machines could ever offer, whatever they do now."""
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from store.policy import ANYWHERE, Wants
 from store.states import DeviceKind, DeviceState
 from store.tables import Device, Node
 
@@ -13,6 +17,9 @@ class Machine(NamedTuple):
     name: str
     gpus: int
     cpu_slots: int
+    model: str = ""  # of its GPUs
+    storage: str = ""
+    labels: Mapping[str, str] = MappingProxyType({})
 
 
 class Capacity(NamedTuple):
@@ -28,19 +35,35 @@ class Capacity(NamedTuple):
         """Most CPU slots on one machine."""
         return max((machine.cpu_slots for machine in self.nodes), default=0)
 
-    def that_fit(self, gpus: int, cpu_slots: int) -> list[str]:
-        """Names of the machines that have as many."""
-        return [one.name for one in self.nodes if one.gpus >= gpus and one.cpu_slots >= cpu_slots]
+    def wanted(self, wants: Wants) -> "Capacity":
+        """The machines that a job may go to."""
+        return Capacity(tuple(one for one in self.nodes if wants.fit(one.model, one.labels)))
+
+    def that_fit(self, gpus: int, cpu_slots: int, count: int = 1, wants: Wants = ANYWHERE) -> list[str]:
+        """Names of the machines that could hold a job of as many devices on `count` that are alike; else none."""
+        able = [
+            one for one in self.wanted(wants).nodes
+            if one.gpus >= gpus // count and one.cpu_slots >= cpu_slots // count
+        ]  # fmt: skip
+        alike = Counter((one.model if gpus else "", one.storage) for one in able)
+        return [one.name for one in able if count == 1 or alike[one.model if gpus else "", one.storage] >= count]
+
+
+def model_of(models: Iterable[str | None]) -> str:
+    """The model of a node's GPUs; a mixed node has them all, and stands for itself."""
+    return " + ".join(sorted({model for model in models if model}))
 
 
 def known(session: Session) -> Capacity:
     """All machines that ever joined, also those that are away now: what fits on one may wait for it."""
-    count = {kind: func.count().filter(Device.kind == kind) for kind in DeviceKind}
-    rows = session.execute(
-        select(Node.name, count[DeviceKind.gpu], count[DeviceKind.cpu])
-        .join(Device, Device.node_id == Node.id)
-        .where(Device.state != DeviceState.missing)
-        .group_by(Node.name)
-        .order_by(Node.name)
-    )
-    return Capacity(tuple(Machine(*row) for row in rows))
+    query = select(Node, Device).join(Device, Device.node_id == Node.id).where(Device.state != DeviceState.missing)
+    found: dict[Node, list[Device]] = {}
+    for node, device in session.execute(query.order_by(Node.name)):
+        found.setdefault(node, []).append(device)
+    return Capacity(tuple(_machine(node, devices) for node, devices in found.items()))
+
+
+def _machine(node: Node, devices: list[Device]) -> Machine:
+    count = Counter(device.kind for device in devices)
+    model = model_of(device.model for device in devices if device.kind is DeviceKind.gpu)
+    return Machine(node.name, count[DeviceKind.gpu], count[DeviceKind.cpu], model, node.storage_id or "", node.labels)

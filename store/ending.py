@@ -2,8 +2,9 @@
 
 from datetime import timedelta
 from typing import NamedTuple
+from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from store import moves, notices, walltime
@@ -40,9 +41,9 @@ def end(
     return job
 
 
-def release_devices(session: Session, attempt_id: object) -> int:
-    """End the live leases of an attempt and wake the scheduler; how many there were."""
-    live = update(DeviceLease).where(DeviceLease.attempt_id == attempt_id, DeviceLease.released_at.is_(None))
+def release_devices(session: Session, attempt_id: UUID, *only: ColumnElement[bool]) -> int:
+    """End the live leases of an attempt (`only` some of them) and wake the scheduler; how many there were."""
+    live = update(DeviceLease).where(DeviceLease.attempt_id == attempt_id, DeviceLease.released_at.is_(None), *only)
     released = len(session.scalars(live.values(released_at=func.clock_timestamp()).returning(DeviceLease.id)).all())
     if released:
         notices.notify(session, notices.QUEUE)

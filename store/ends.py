@@ -80,6 +80,13 @@ STOPPED: Mapping[StopFor, Reason] = {
 }
 
 
+def tells_more(reason: Reason, than: Reason) -> bool:
+    """Whether the end of one machine's part says why another's lost its ranks, which itself knows only that."""
+    end = ENDS[reason]
+    known = end.to is JobState.failed or end.budget in (Budget.user, Budget.infra)
+    return than is Reason.supervisor_lost and reason is not than and known
+
+
 class Verdict(NamedTuple):
     reason: Reason
     detail: str = ""
@@ -119,7 +126,8 @@ def _by_its_word(ended: Ended, asked: Reason | None) -> Verdict:
     if ended.outcome == "left":
         # Unasked (a container's SIGTERM) it is a drain: saved, and goes on later.
         return Verdict(asked or Reason.drained, "Its walltime is used up." if asked is Reason.walltime else "")
-    return Verdict(Reason(ended.reason or Reason.user_error), ended.detail, ended.hint)
+    # A rank that only saw another one go away gives no reason.
+    return Verdict(Reason(ended.reason or Reason.supervisor_lost), ended.detail, ended.hint)
 
 
 def backoff_s(times: int) -> float:

@@ -1,16 +1,18 @@
 """The line of queued jobs as the database knows it: who waits, how much each has used, how long each may run."""
 
+import json
 import math
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Float, case, cast, func, select, text
+from sqlalchemy import Float, Text, case, cast, func, select, text
 from sqlalchemy.orm import Session
 
 from store import quotas, walltime
 from store.ends import Reason
-from store.policy import DAY, LEAVING_S, Limits, Line, Pending, Running, Usage
+from store.policy import ANYWHERE, DAY, LEAVING_S, Limits, Line, Pending, Running, Usage, Wants
 from store.states import DeviceKind, JobState
 from store.tables import JSON, Attempt, Checkpoint, Device, DeviceLease, Job
 
@@ -62,6 +64,14 @@ _TOLD = func.concat_ws(
 )
 
 
+_WANTED_LABELS = func.nullif(cast(Job.node_labels, Text), "{}")  # for the same reason; nearly all want none
+
+
+def wants(model: str | None, labels: Mapping[str, str]) -> Wants:
+    """Which nodes a job may go to, as the policy sees it."""
+    return Wants(model, tuple(sorted(labels.items()))) if model or labels else ANYWHERE
+
+
 class Share(NamedTuple):
     """What somebody has used of late, has now, and waits for."""
 
@@ -99,6 +109,9 @@ def queued(session: Session) -> Queued:
         Job.kind,
         Job.scale,
         Job.walltime_s - Job.used_s,
+        Job.nodes,
+        Job.gpu_model,
+        _WANTED_LABELS,
         _TOLD,
     )
     order = (Job.priority, Job.submitted_at, Job.id)
@@ -107,7 +120,9 @@ def queued(session: Session) -> Queued:
     ).all()
     took = expected(session, {(row[10], row[11]) for row in rows})
     pending: list[Pending] = []
-    for job, gpus, devices, wait, until, restarts, tier, project, owner, waited, kind_, scale, may_run, _ in rows:
+    for row in rows:
+        job, gpus, devices, wait, until, restarts, tier, project, owner, waited, kind_, scale, *choice, _ = row
+        may_run, nodes, model, labels = choice
         when = f"restart {restarts}; next try at {until:%H:%M:%S} UTC" if wait else ""
         pending.append(
             Pending(
@@ -122,6 +137,8 @@ def queued(session: Session) -> Queued:
                 waited_s=waited,
                 runtime_s=took.get((kind_, scale), DAY) if may_run is None else max(may_run, LEAST_LEFT_S),
                 guessed=may_run is None and (kind_, scale) not in took,
+                nodes=nodes,
+                wants=wants(model, json.loads(labels) if labels else {}),
             )
         )
     return Queued(pending, {row[0]: row[-1] for row in rows}, used(session), quotas.limits(session))

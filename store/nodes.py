@@ -112,6 +112,15 @@ def _update(session: Session, node: Node, there: dict[Any, Device], found: Found
     return device.state is DeviceState.ok and device.foreign is None and not was_offered
 
 
+def put_labels(session: Session, node_id: UUID, labels: dict[str, str]) -> Node:
+    """An operator says what a node is, for jobs that ask for it. Raises NotFound."""
+    node = _get(session, node_id)
+    node.labels = labels
+    notices.notify(session, notices.QUEUE)
+    session.flush()
+    return node
+
+
 def inventory(session: Session) -> list[dict[str, Any]]:
     """All nodes with devices, their live leases and heartbeat ages, as API /nodes shows them."""
     return [_told(session, node) for node in session.scalars(select(Node).order_by(Node.name)).all()]

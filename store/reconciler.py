@@ -100,9 +100,10 @@ def end_overdue(session: Session) -> int:
 def release_with_dead_nodes(session: Session) -> int:
     """Devices of a machine that is gone for good are not kept by attempts that are over."""
     silent = Node.heartbeat_at < _ago(settings().times.lost)
-    held = select(DeviceLease.attempt_id).distinct().join(Device, Device.id == DeviceLease.gpu_id)
+    held = select(DeviceLease.attempt_id, Node.id).distinct().join(Device, Device.id == DeviceLease.gpu_id)
     held = held.join(Node, Node.id == Device.node_id).where(DeviceLease.released_at.is_(None), silent)
-    return sum(attempts.release(session, attempt) for attempt in session.scalars(held.limit(MOST_AT_ONCE)).all())
+    found = session.execute(held.limit(MOST_AT_ONCE)).all()
+    return sum(attempts.release(session, attempt, node) for attempt, node in found)
 
 
 def resend_unclaimed(session: Session) -> int:

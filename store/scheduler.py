@@ -14,7 +14,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from store import attempts, database, leaders, line, notices, verbs
+from store import attempts, capacity, database, leaders, line, notices, verbs
 from store.leaders import SCHEDULER, Leadership
 from store.line import Queued
 from store.policy import Free, Placement, Plan, Waiting, plan
@@ -70,32 +70,35 @@ def free(session: Session) -> list[Free]:
     heard = func.extract("epoch", func.now() - Node.heartbeat_at) < settings().times.suspect
     live = select(DeviceLease.gpu_id).where(DeviceLease.released_at.is_(None))
     leased = Device.id.in_(live).label("leased")
-    query = select(Device.id, Device.kind, Device.foreign, Node.id, Node.name, leased)
-    query = query.join(Node, Node.id == Device.node_id)
+    query = select(Device, Node, leased).join(Node, Node.id == Device.node_id)
     query = query.where(Device.state == DeviceState.ok, Node.state == NodeState.ready, heard)
-    groups: dict[tuple[UUID, str, DeviceKind], list[tuple[UUID, bool, bool]]] = {}
-    for device, kind, foreign, node, name, held in session.execute(
-        query.order_by(Node.name, Device.kind, Device.index)
-    ):
-        groups.setdefault((node, name, kind), []).append((device, held, foreign is not None))
+    groups: dict[tuple[Node, DeviceKind], list[tuple[Device, bool]]] = {}
+    for device, node, held in session.execute(query.order_by(Node.name, Device.kind, Device.index)):
+        groups.setdefault((node, device.kind), []).append((device, held))
     return [
         Free(
-            node=node,
-            name=name,
+            node=node.id,
+            name=node.name,
             kind=kind,
-            free=tuple(device for device, held, foreign in devices if not held and not foreign),
+            free=tuple(device.id for device, held in devices if not held and device.foreign is None),
             total=len(devices),
-            foreign=sum(foreign and not held for _, held, foreign in devices),
+            foreign=sum(device.foreign is not None and not held for device, held in devices),
+            model=capacity.model_of(device.model for device, _ in devices),
+            storage=node.storage_id or "",
+            labels=node.labels,
         )
-        for (node, name, kind), devices in groups.items()
+        for (node, kind), devices in groups.items()
     ]
 
 
 def _place(session: Session, placement: Placement) -> bool:
-    devices = session.scalars(select(Device).where(Device.id.in_(placement.devices)).order_by(Device.index)).all()
+    parts = []
+    for spot in placement.spots:
+        devices = select(Device).where(Device.id.in_(spot.devices)).order_by(Device.index)
+        parts.append((spot.node, session.scalars(devices).all()))
     try:
         with session.begin_nested():
-            return attempts.place(session, placement.job, placement.node, devices) is not None
+            return attempts.place(session, placement.job, parts) is not None
     except IntegrityError:  # its rows contradict each other: a mistake of ours, and no reason for others to wait
         log.exception("not placed", extra={"data": {"job": placement.job}})
         return False

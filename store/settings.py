@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     broker_url: str | None = Field(None, description="redis://...; without one the embedded Redis.")
     lease: str = Field("10/30/100/120", description="heartbeat/suspect/fence/lost, seconds.")
     node_name: str = Field(default_factory=socket.gethostname, description="Unique among the lab's machines.")
+    node_address: str | None = Field(
+        None, description="Where other machines reach this one; default: the address it reaches the database from."
+    )
     cpu_slots: PositiveInt | None = Field(None, description="CPU devices to offer; default cores / 4, at least 2.")
     queued_per_user: PositiveInt = Field(1000, description="Most jobs of one user that may wait.")
     gpu_hour_price: float | None = None

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from store.line import HALF_LIFE_S, MARGIN
-from store.policy import HOUR, Free, Pending, Running, plan
+from store.policy import HOUR, Free, Pending, Running, Spot, plan
 from store.states import DeviceKind, Priority
 
 COLUMNS = ("submitted", "user", "gpus", "runtime_s")
-OPTIONAL = ("project", "priority", "expected_s")
+OPTIONAL = ("project", "priority", "expected_s", "nodes")
 SHORT_S = 600.0  # a slowdown counts a shorter job as this long, or seconds of waiting would be all that it tells
 PASS_S = 60.0  # events within it are looked at together
 GPU = DeviceKind.gpu
@@ -40,6 +40,7 @@ class Ask(NamedTuple):
     project: str
     priority: Priority
     expected_s: float
+    nodes: int = 1  # that share the GPUs in equal parts
 
 
 class Machine(NamedTuple):
@@ -53,7 +54,7 @@ class Run(NamedTuple):
     ask: Ask
     start_s: float | None  # the first time
     end_s: float | None
-    node: str | None  # the last one
+    node: str | None  # the last one; several with a comma between
     preempted: int = 0
 
     @property
@@ -88,14 +89,20 @@ def _ask(row: dict[str, str | None], where: str) -> Ask:
     priority = row.get("priority") or str(Priority.normal)
     if priority not in list(Priority):
         raise BadTrace(f"{where}: priority {priority!r} is none of {', '.join(Priority)}")
-    gpus = _number(row, "gpus", where)
-    if gpus < 1 or gpus != int(gpus):
-        raise BadTrace(f"{where}: gpus {row['gpus']!r} is no whole number of 1 or more")
+    gpus, nodes = _count(row, "gpus", where), _count(row, "nodes", where) if row.get("nodes") else 1
+    if gpus % nodes:
+        raise BadTrace(f"{where}: {gpus} gpus do not make equal parts on {nodes} nodes")
     expected_s = _number(row, "expected_s", where) if row.get("expected_s") else MARGIN * runtime_s
     user = row.get("user") or ""
-    return Ask(
-        _moment(row, where), user, int(gpus), runtime_s, row.get("project") or "default", Priority(priority), expected_s
-    )
+    project = row.get("project") or "default"
+    return Ask(_moment(row, where), user, gpus, runtime_s, project, Priority(priority), expected_s, nodes)
+
+
+def _count(row: dict[str, str | None], column: str, where: str) -> int:
+    value = _number(row, column, where)
+    if value < 1 or value != int(value):
+        raise BadTrace(f"{where}: {column} {row[column]!r} is no whole number of 1 or more")
+    return int(value)
 
 
 def _number(row: dict[str, str | None], column: str, where: str) -> float:
@@ -161,8 +168,7 @@ class _Held(NamedTuple):
     start_s: float
     end_s: float
     ask: Ask
-    node: uuid.UUID
-    devices: tuple[uuid.UUID, ...]
+    spots: tuple[Spot, ...]
 
 
 def replay(asks: Sequence[Ask], machines: Sequence[Machine], pass_s: float = PASS_S) -> Replay:
@@ -180,7 +186,8 @@ def replay(asks: Sequence[Ask], machines: Sequence[Machine], pass_s: float = PAS
 
     def give_back(job: uuid.UUID) -> _Held:
         over = held.pop(job)
-        free[over.node] += over.devices
+        for spot in over.spots:
+            free[spot.node] += spot.devices
         ledger.hold(over.ask, -over.ask.gpus)
         return over
 
@@ -202,19 +209,21 @@ def replay(asks: Sequence[Ask], machines: Sequence[Machine], pass_s: float = PAS
         made = plan(
             [_pending(job, ask, now) for job, ask in waiting.items()],
             [Free(node, machine.name, GPU, tuple(free[node]), machine.gpus) for node, machine in nodes.items()],
-            [_running(job, one, now) for job, one in held.items()],
+            [spot for job, one in held.items() for spot in _running(job, one, now)],
             ledger.used,
         )
         passes.append(time.perf_counter() - began)
         for placement in made.placements:
             ask = waiting.pop(placement.job)
-            taken = set(placement.devices)
-            free[placement.node] = [device for device in free[placement.node] if device not in taken]
+            for spot in placement.spots:
+                taken = set(spot.devices)
+                free[spot.node] = [device for device in free[spot.node] if device not in taken]
             end_s = now + left.pop(placement.job, ask.runtime_s)
-            held[placement.job] = _Held(now, end_s, ask, placement.node, placement.devices)
+            held[placement.job] = _Held(now, end_s, ask, placement.spots)
             ledger.hold(ask, ask.gpus)
             was = runs.get(placement.job, Run(ask, now, None, None))
-            runs[placement.job] = was._replace(end_s=end_s, node=nodes[placement.node].name)
+            names = ",".join(nodes[spot.node].name for spot in placement.spots)
+            runs[placement.job] = was._replace(end_s=end_s, node=names)
         for job in made.victims:
             over = give_back(job)
             left[job], waiting[job] = over.end_s - now, over.ask
@@ -226,14 +235,14 @@ def replay(asks: Sequence[Ask], machines: Sequence[Machine], pass_s: float = PAS
 
 def _pending(job: uuid.UUID, ask: Ask, now: float) -> Pending:
     tier, waited = ask.priority.rank, now - ask.submitted_s
-    return Pending(job, GPU, ask.gpus, 0.0, "", tier, ask.project, ask.user, waited, ask.expected_s)
+    return Pending(job, GPU, ask.gpus, 0.0, "", tier, ask.project, ask.user, waited, ask.expected_s, nodes=ask.nodes)
 
 
-def _running(job: uuid.UUID, held: _Held, now: float) -> Running:
+def _running(job: uuid.UUID, held: _Held, now: float) -> list[Running]:
     elapsed, ask = now - held.start_s, held.ask
     left_s = max(ask.expected_s - elapsed, 60.0)
-    found = Running(job, held.node, GPU, ask.gpus, left_s, project=ask.project, owner=ask.user)
-    return found._replace(tier=ask.priority.rank, ran_s=elapsed)
+    more = {"project": ask.project, "owner": ask.user, "tier": ask.priority.rank, "ran_s": elapsed}
+    return [Running(job, spot.node, GPU, len(spot.devices), left_s, **more) for spot in held.spots]
 
 
 def report(found: Replay, machines: Sequence[Machine]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from cmac_core.specs import JOB_SPEC, Finetune, Import, JobSpec, Pack, Pretrain, Queue, SoundingObjects
 from cmac_core.specs.problems import FieldProblem
-from store import capacity, compatibility, quotas, roots, shards
-from store.capacity import Capacity
+from store import capacity, compatibility, line, quotas, roots, shards
+from store.capacity import Capacity, Machine
 from store.errors import (
     Forbidden,
     Incompatible,
@@ -23,6 +23,7 @@ from store.errors import (
     UnknownReference,
 )
 from store.keys import Principal, Role
+from store.policy import ANYWHERE, Wants
 from store.settings import settings
 from store.states import WAITING, JobState, Priority
 from store.tables import Dataset, Job, Project
@@ -38,6 +39,7 @@ class Resolved:
     rank: int
     gpus: int = 0
     cpu_slots: int = 0
+    wants: Wants = ANYWHERE
     dataset: Dataset | None = None
     checkpoint_id: UUID | None = None
     checkpoint_job: UUID | None = None
@@ -95,7 +97,7 @@ def resolve(session: Session, spec: JobSpec, principal: Principal, known: Capaci
     body = spec.model_dump(mode="json")
     if resolved.dataset is not None:
         body["dataset"] = resolved.dataset.reference
-    body["resources"] = {"gpus": resolved.gpus or None, "cpu_slots": resolved.cpu_slots or None}
+    body["resources"] |= {"gpus": resolved.gpus or None, "cpu_slots": resolved.cpu_slots or None}
     if body.get("precision") == "auto":
         body["precision"] = "bf16" if resolved.gpus else "fp32"
     resolved.spec = JOB_SPEC.validate_python(body)
@@ -165,32 +167,63 @@ def _check_source(session: Session, spec: Pack | Import, found: Findings) -> Non
 
 
 def _give_resources(known: Capacity, resolved: Resolved, found: Findings) -> None:
-    """Devices asked for, or the default: one GPU, else CPU slots; a pretraining all that divide its batch."""
+    """Devices asked for, or the default: a GPU a node, else CPU slots; a pretraining all that divide its batch."""
     spec = resolved.spec
-    if spec.resources.gpus is not None:
-        resolved.gpus = spec.resources.gpus
-    elif spec.resources.cpu_slots is not None:
-        resolved.cpu_slots = spec.resources.cpu_slots
-    elif known.gpus and not isinstance(spec, Pack | Import):
-        resolved.gpus = 1
+    asked = spec.resources
+    resolved.wants = line.wants(asked.gpu_model, asked.node_labels)
+    if asked.nodes > 1 and not isinstance(spec, Pretrain | Finetune):
+        message = f"a {spec.kind} runs as one process on one machine; trainings alone share several"
+        found.add(InvalidSpec, "/resources/nodes", message, asked.nodes, "leave it out")
+    if asked.gpus is not None:
+        resolved.gpus = asked.gpus
+    elif asked.cpu_slots is not None:
+        resolved.cpu_slots = asked.cpu_slots
+    elif asked.gpu_model or (known.wanted(resolved.wants).gpus and not isinstance(spec, Pack | Import)):
+        resolved.gpus = asked.nodes
     elif isinstance(spec, Pretrain):
-        fitting = (n for n in range(known.cpu_slots, 0, -1) if compatibility.divides(spec, n))
-        resolved.cpu_slots = next(fitting, max(1, known.cpu_slots))
+        fitting = (n for n in range(known.cpu_slots, 0, -1) if compatibility.divides(spec, n * asked.nodes))
+        resolved.cpu_slots = next(fitting, max(1, known.cpu_slots)) * asked.nodes
     else:
-        resolved.cpu_slots = 1
+        resolved.cpu_slots = asked.nodes
     if isinstance(spec, Pretrain | Finetune):
         compatibility.check_batch(spec, resolved.gpus or resolved.cpu_slots, found)
-    resolved.feasible_nodes = known.that_fit(resolved.gpus, resolved.cpu_slots)
+    resolved.feasible_nodes = known.that_fit(resolved.gpus, resolved.cpu_slots, asked.nodes, resolved.wants)
     if not resolved.feasible_nodes:
-        asked = f"{resolved.gpus} GPUs" if resolved.gpus else f"{resolved.cpu_slots} CPU slots"
-        has = known.gpus if resolved.gpus else known.cpu_slots
-        what = "GPUs" if resolved.gpus else "CPU slots"
-        pointer = "/resources/gpus" if resolved.gpus else "/resources/cpu_slots"
-        message = f"needs {asked} on one machine; the largest has {has} {what}"
-        if not known.nodes:
-            message = "no machine has joined yet; start a worker (cmac up) and submit again"
-        found.add(Infeasible, pointer, message, resolved.gpus or resolved.cpu_slots)
-        found.members = {
-            "needs": {"gpus": resolved.gpus, "cpu_slots": resolved.cpu_slots},
-            "largest": {"gpus": known.gpus, "cpu_slots": known.cpu_slots},
-        }
+        _refuse(known, resolved, found)
+
+
+def _refuse(known: Capacity, resolved: Resolved, found: Findings) -> None:
+    """Say what no machine has."""
+    asked, fit = resolved.spec.resources, known.wanted(resolved.wants)
+    devices, what = (resolved.gpus, "GPUs") if resolved.gpus else (resolved.cpu_slots, "CPU slots")
+    has = fit.gpus if resolved.gpus else fit.cpu_slots
+    pointer = "/resources/gpus" if resolved.gpus else "/resources/cpu_slots"
+    got: Any = devices
+    each = devices // asked.nodes
+    where = "one machine" if asked.nodes == 1 else f"each of {asked.nodes} machines"
+    message = f"needs {each} {what} on {where}{resolved.wants}; the largest has {has} {what}"
+    if not known.nodes:
+        message = "no machine has joined yet; start a worker (cmac up) and submit again"
+    elif not fit.nodes:
+        labels = not known.wanted(Wants(None, resolved.wants.labels)).nodes
+        pointer = "/resources/node_labels" if labels else "/resources/gpu_model"
+        got = asked.node_labels if labels else asked.gpu_model
+        message = f"there is no machine{resolved.wants}; known: {', '.join(map(_told, known.nodes))}"
+    elif each <= has:
+        pointer, got = "/resources/nodes", asked.nodes
+        there = ", ".join(map(_told, fit.nodes))
+        message = (
+            f"needs {each} {what} on {where}{resolved.wants} with one GPU model and one storage; there are: {there}"
+        )
+    found.add(Infeasible, pointer, message, got)
+    found.members = {
+        "needs": {"gpus": resolved.gpus, "cpu_slots": resolved.cpu_slots, "nodes": asked.nodes},
+        "largest": {"gpus": fit.gpus, "cpu_slots": fit.cpu_slots},
+    }
+
+
+def _told(machine: Machine) -> str:
+    has = [f"{machine.gpus} {machine.model}"] if machine.gpus else []
+    has += [f"{machine.cpu_slots} CPU slots"] if machine.cpu_slots else []
+    labels = [f"{key}={value}" for key, value in sorted(machine.labels.items())]
+    return f"{machine.name} ({', '.join([*has, *labels])})"

@@ -206,6 +206,9 @@ class Job(Table):
     scale: Mapped[str] = mapped_column(Computed("coalesce(spec ->> 'scale', '')", persisted=True))
     gpus: Mapped[int] = mapped_column(server_default="0")
     cpu_slots: Mapped[int] = mapped_column(server_default="0")
+    nodes: Mapped[int] = mapped_column(server_default="1")  # that share its devices in equal parts
+    gpu_model: Mapped[str | None]  # what the name of their GPUs' model holds
+    node_labels: Mapped[dict[str, str]] = mapped_column(server_default=text("'{}'::jsonb"))  # that they must have
     max_restarts: Mapped[int] = mapped_column(server_default="2")
     grace_s: Mapped[float] = mapped_column(server_default="120")
     walltime_s: Mapped[float | None]  # running time that it may have in all

@@ -14,7 +14,7 @@ from worker.logs import bound
 from worker.marks import carrying
 from worker.processes import Identity, boot_id, kill_all, lives
 from worker.supervisor.lines import Portion, Words, read_portion, words
-from worker.supervisor.run import LOG_FILE
+from worker.supervisor.run import log_file
 from worker.supervisor.verdict import tail_of
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def bury(part: LivePart) -> bool:
         said = words(part.folder)
         offset = part.events_offset
         try:
-            while (portion := read_portion(part.folder, offset)).offset > offset:
+            while part.lease.part == 0 and (portion := read_portion(part.folder, offset)).offset > offset:
                 offset = _tell(part, offset, portion)
             verdict = judge(part, said)
             database.transact(lambda session: _close(session, part, offset, verdict))
@@ -72,5 +72,5 @@ def _tell(part: LivePart, offset: int, portion: Portion) -> int:
 
 def _close(session: Session, part: LivePart, offset: int, verdict: Verdict) -> None:
     attempts.beat(session, part.lease, offset, offset)
-    tail = tail_of(part.folder / LOG_FILE)
+    tail = tail_of(log_file(part.folder, part.lease.part))
     attempts.finish(session, part.lease, verdict.reason, None, verdict.detail, verdict.hint, tail)

@@ -1,14 +1,16 @@
 """This machine as the database knows it."""
 
 import os
+import socket
 import sys
 import uuid
 from pathlib import Path
 
 from sqlalchemy import select
+from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
-from store import nodes
+from store import database, nodes
 from store.attempts import Lease
 from store.nodes import FoundDevice
 from store.settings import settings
@@ -19,6 +21,7 @@ from worker.inventory import Gpu
 from worker.marks import Mark, marked
 from worker.processes import boot_id
 
+LOOPBACK = "127.0.0.1"
 SLOT_WEIGHT = 0.02  # of a CPU slot, where a GPU is 1
 
 
@@ -33,7 +36,23 @@ def register(session: Session) -> Node:
         memory_mb=inventory.memory_mb(),
         devices=devices(),
         versions={"python": sys.version.split()[0]},
+        address=address(),
     )
+
+
+def address() -> str:
+    """Where other machines reach this one: as its settings say, else the address it reaches the database from."""
+    if settings().node_address is not None:
+        return str(settings().node_address)
+    host = make_url(database.url()).host
+    if not host:  # a socket in the home: there is one machine
+        return LOOPBACK
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((host, 1))  # sends nothing, and finds the way
+        except OSError:
+            return LOOPBACK
+        return str(probe.getsockname()[0])
 
 
 def node_id(session: Session) -> uuid.UUID | None:

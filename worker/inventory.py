@@ -61,6 +61,12 @@ def machine(folder: Path, uuids: frozenset[str]) -> dict[str, float | None]:
     return values
 
 
+def interface_of(address: str) -> str | None:
+    """The network interface that has this address."""
+    found = psutil.net_if_addrs().items()
+    return next((name for name, has in found if any(one.address == address for one in has)), None)
+
+
 def oom_kills() -> int:
     """How many processes of this control group the kernel has killed for want of memory; 0 where it does not say."""
     for file in _memory_events():

@@ -13,7 +13,7 @@ def start_supervisor(mark: Mark, folder: Path) -> None:
     """Detached, in a session of its own. Returns once it has forked, in a tenth of a second."""
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-P", "-m", "worker.supervisor", str(mark.attempt), str(mark.epoch), str(mark.part)]
-    with (folder / "supervisor.txt").open("ab") as log:
+    with (folder / (f"supervisor-{mark.part}.txt" if mark.part else "supervisor.txt")).open("ab") as log:
         # It forks once more and its first process leaves: the pool keeps no zombie.
         subprocess.run(
             command,

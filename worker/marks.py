@@ -45,13 +45,19 @@ def carrying(mark: Mark) -> list[int]:
 
 def mark_of(pid: int) -> Mark | None:
     """The mark of a process; None without one, when it has ended, or when it is somebody else's."""
+    value = variable(pid, VARIABLE)
+    try:
+        return Mark.parse(value) if value and entry_of(pid) else None
+    except ValueError:
+        return None  # somebody else's variable of the same name
+
+
+def variable(pid: int, name: str) -> str | None:
+    """A variable of a process as it was started with; None without it, when it has ended, or is somebody else's."""
     try:
         environment = (PROC / str(pid) / "environ").read_bytes()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
-    prefix = f"{VARIABLE}=".encode()
+    prefix = f"{name}=".encode()
     values = [entry[len(prefix) :] for entry in environment.split(b"\0") if entry.startswith(prefix)]
-    try:
-        return Mark.parse(values[0].decode()) if values and entry_of(pid) else None
-    except ValueError:
-        return None  # somebody else's variable of the same name
+    return values[0].decode(errors="replace") if values else None

@@ -83,7 +83,7 @@ class NodeLoop:
         """Attempts that were given up for lost while their devices were ours: end what is left, then free them."""
         for attempt in database.transact(lambda session: attempts.leftover(session, node_id)):
             if self._kill(lambda mark: mark.attempt == attempt):  # noqa: B023
-                database.transact(lambda session: attempts.release(session, attempt))  # noqa: B023
+                database.transact(lambda session: attempts.release(session, attempt, node_id))  # noqa: B023
                 log.warning("leftover cleared", extra={"data": {"attempt": attempt}})
 
     def _sweep(self, seen: dict[int, Mark], live: set[Lease]) -> None:

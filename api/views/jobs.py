@@ -53,6 +53,7 @@ class JobRow(View):
     used_s: float = Field(description="Running time of attempts that are over.")
     gpus: int
     cpu_slots: int
+    nodes: int = Field(description="That share its devices.")
     seed: int
     spec_sha256: str
     retry_of: UUID | None

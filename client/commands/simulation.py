@@ -18,13 +18,13 @@ from client.api import Client
 from client.errors import BadInput
 from client.terminal import JsonFlag, UrlOption, answer, notes
 
-FIELDS = ("submitted", "user", "project", "gpus", "runtime_s", "priority")
+FIELDS = ("submitted", "user", "project", "gpus", "nodes", "runtime_s", "priority")
 
 
 def simulate(
     trace: Annotated[
         Path | None,
-        typer.Argument(help="CSV: submitted, user, gpus, runtime_s; if wanted project, priority, expected_s."),
+        typer.Argument(help="CSV: submitted, user, gpus, runtime_s; if wanted project, priority, expected_s, nodes."),
     ] = None,
     nodes: Annotated[str, typer.Option(help="Machines and the GPUs of each.", metavar="4x8,2x4")] = "1x8",
     save: Annotated[Path | None, typer.Option(help="Keep the lab's own history as a trace here.")] = None,
@@ -63,6 +63,7 @@ def _traced(job: Mapping[str, Any]) -> dict[str, Any]:
         "user": job["owner"],
         "project": job["project"],
         "gpus": job["gpus"],
+        "nodes": job["nodes"],
         "runtime_s": (ended - began).total_seconds(),
         "priority": job["priority"],
     }

@@ -14,15 +14,33 @@ Labels = Annotated[
 
 
 class Resources(Spec):
-    """GPUs or CPU slots, never both. Neither: one GPU, or without GPUs what the kind needs in slots."""
+    """GPUs or CPU slots, never both. Neither: one GPU a machine, or without GPUs what the kind needs in slots."""
 
-    gpus: PositiveInt | None = None
-    cpu_slots: PositiveInt | None = None
+    gpus: PositiveInt | None = Field(None, description="On all machines together.")
+    cpu_slots: PositiveInt | None = Field(None, description="On all machines together.")
+    nodes: Annotated[PositiveInt, Field(le=1000)] = Field(
+        1, description="Machines that share a training in equal parts; they have one GPU model and one storage."
+    )
+    gpu_model: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
+        None, description="Only GPUs whose model's name holds this, as in H200 or A100."
+    )
+    node_labels: Labels = Field({}, description="Only machines that have all of these labels.")
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         if self.gpus is not None and self.cpu_slots is not None:
             raise ValueError("give gpus or cpu_slots, not both")
+        if self.cpu_slots is not None and self.gpu_model is not None:
+            raise ValueError("gpu_model: CPU slots have none; ask for gpus, or leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _equal_parts(self) -> Self:
+        for name, asked in (("gpus", self.gpus), ("cpu_slots", self.cpu_slots)):
+            if asked is not None and asked % self.nodes:
+                below, above = asked // self.nodes * self.nodes, (asked // self.nodes + 1) * self.nodes
+                nearest = f"{below} or {above}" if below else f"{above}"
+                raise ValueError(f"{name}: {asked} do not make equal parts on {self.nodes} nodes; give {nearest}")
         return self
 
 

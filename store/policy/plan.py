@@ -31,7 +31,7 @@ def plan(
         yard = yards[job.kind]
         if job.wait_s > 0:
             made.waiting[job.id] = Waiting("backoff", job.wait_text)
-        elif job.devices > yard.largest:
+        elif not yard.could_hold(job):
             made.waiting[job.id] = _infeasible(job, yard)
         elif over := quotas.refuses(job):
             made.waiting[job.id] = Waiting("quota", over)
@@ -39,26 +39,25 @@ def plan(
             line.charge(job)
             quotas.take(job)
             made.placements.append(placement)
-        elif yard.reserved is None:
+        elif kept := yard.ahead(job):
+            kept.behind += 1
+            made.waiting[job.id] = _behind(job, yard, kept, line)
+        else:
             victims = yard.preempt(job)
             made.victims.update(dict.fromkeys((one.job for one in victims), job.id))
             made.waiting[job.id] = _first(job, yard, now, victims)
-        else:
-            yard.behind += 1
-            made.waiting[job.id] = _behind(job, yard, yard.reserved, line)
     return made
 
 
 def _first(job: Pending, yard: Yard, now: datetime, victims: Sequence[Running]) -> Waiting:
     """Why the first that does not fit waits, and what is kept for it."""
-    where = max(yard.free, key=lambda node: (len(yard.free[node]), yard.names[node]))
-    text = f"needs {_count(job.devices, job.kind)} on one node; most free: {yard.most} on {yard.names[where]}"
+    text = f"needs {_needs(job)}; {_most_free(job, yard)}"
     if victims:
         asked = ", ".join(str(one.job) for one in victims)
         return Waiting("resources", f"{text}; asked to save and leave for it: job {asked}")
     kept = yard.reserve(job)
     if kept is None:
-        foreign = [node for node in yard.nodes if node.foreign]
+        foreign = [node for node in yard.fit(job.wants) if node.foreign]
         if not foreign:
             return Waiting("resources", text)
         held, holders = sum(node.foreign for node in foreign), ", ".join(node.name for node in foreign)
@@ -72,22 +71,41 @@ def _first(job: Pending, yard: Yard, now: datetime, victims: Sequence[Running]) 
 
 
 def _behind(job: Pending, yard: Yard, kept: Reservation, line: Line) -> Waiting:
-    free = len(yard.free[kept.node])
-    ahead = _ahead(yard.behind, kept.job.id)
-    if free >= job.devices:
-        name = yard.names[kept.node]
-        text = f"{_count(free, job.kind)} on {name} free but kept for job {kept.job.id}, which this one could delay"
-        return Waiting("reserved", f"{text}; {ahead}")
+    free = {node: len(yard.free[node]) for node in kept.spare}
+    ahead = _ahead(kept.behind, kept.job.id)
+    if max(free.values()) >= job.each:
+        names = ", ".join(yard.names[node] for node in free)
+        text = f"{_count(sum(free.values()), job.kind)} on {names} free but kept for job {kept.job.id}"
+        return Waiting("reserved", f"{text}, which this one could delay; {ahead}")
     overtaken = kept.job.tier == job.tier and kept.job.waited_s < job.waited_s
     if overtaken and (job.project, job.owner) != (kept.job.project, kept.job.owner):
         used = f"you used {_hours(line.used(job))} GPU-hours of late, {kept.job.owner} {_hours(line.used(kept.job))}"
-        return Waiting("fair_share", f"{ahead}; {used}" if yard.behind <= 20 else ahead)
+        return Waiting("fair_share", f"{ahead}; {used}" if kept.behind <= 20 else ahead)
     return Waiting("priority", ahead)
 
 
 def _infeasible(job: Pending, yard: Yard) -> Waiting:
-    here = f"the largest that works now has {yard.largest}" if yard.largest else "no node with any works now"
-    return Waiting("infeasible", f"needs {_count(job.devices, job.kind)} on one node; {here}")
+    if not yard.fit(job.wants):
+        here = f"no node{str(job.wants) or ' with any'} works now"
+    elif job.nodes > 1:
+        here = f"{yard.alike_with(job)} that work now have as many, one GPU model and one storage"
+    else:
+        here = f"the largest that works now has {yard.largest(job.wants)}"
+    return Waiting("infeasible", f"needs {_needs(job)}; {here}")
+
+
+def _needs(job: Pending) -> str:
+    where = "on one node" if job.nodes == 1 else f"on each of {job.nodes} nodes"
+    return f"{_count(job.each, job.kind)} {where}{job.wants}"
+
+
+def _most_free(job: Pending, yard: Yard) -> str:
+    nodes = yard.fit(job.wants)
+    if job.nodes > 1:
+        able = sum(len(yard.free[node.node]) >= job.each for node in nodes)
+        return f"so many are free on {able} of {len(nodes)}"
+    where = max(nodes, key=lambda node: (len(yard.free[node.node]), node.name))
+    return f"most free: {len(yard.free[where.node])} on {where.name}"
 
 
 def _ahead(place: int, first: UUID) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
@@ -35,6 +36,25 @@ Limits = Mapping[str, Limit]  # by user:NAME or project:NAME
 FREE_OF_LIMITS = Limit()
 
 
+class Wants(NamedTuple):
+    """Which nodes a job may go to."""
+
+    model: str | None = None  # what the name of their GPUs' model holds
+    labels: tuple[tuple[str, str], ...] = ()  # that they have, sorted
+
+    def __str__(self) -> str:
+        model = f" of model {self.model}" if self.model else ""
+        return model + (f" labelled {', '.join('='.join(label) for label in self.labels)}" if self.labels else "")
+
+    def fit(self, model: str, labels: Mapping[str, str]) -> bool:
+        """Whether a node with GPUs of this model and with these labels will do."""
+        fits = self.model is None or self.model.lower() in model.lower()
+        return fits and all(labels.get(key) == value for key, value in self.labels)
+
+
+ANYWHERE = Wants()
+
+
 class Pending(NamedTuple):
     """A queued job, as the plan sees it."""
 
@@ -49,6 +69,13 @@ class Pending(NamedTuple):
     waited_s: float = 0.0  # since it was submitted
     runtime_s: float = DAY  # for how long it may hold its devices
     guessed: bool = False  # nobody knows for how long: runtime_s is the longest that is planned with
+    nodes: int = 1  # that share its devices in equal parts
+    wants: Wants = ANYWHERE
+
+    @property
+    def each(self) -> int:
+        """Devices on one node."""
+        return self.devices // self.nodes
 
 
 class Free(NamedTuple):
@@ -60,10 +87,18 @@ class Free(NamedTuple):
     free: tuple[UUID, ...]  # devices in order of their index
     total: int  # devices that could be free one day
     foreign: int = 0  # free but held by processes of others
+    model: str = ""  # of its GPUs; several are told together, and are none of them
+    storage: str = ""  # which storage its jobs are on
+    labels: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def alike(self) -> tuple[str, str]:
+        """What nodes that share a job have in common."""
+        return self.model, self.storage
 
 
 class Running(NamedTuple):
-    """A job on a node, and when its devices are expected back."""
+    """A job on a node, and when its devices are expected back. One on several nodes stands there once for each."""
 
     job: UUID
     node: UUID
@@ -81,10 +116,16 @@ class Running(NamedTuple):
     unsaved_s: float = 0.0  # work since its last checkpoint
 
 
-class Placement(NamedTuple):
-    job: UUID
+class Spot(NamedTuple):
+    """A node and the devices there that a job gets."""
+
     node: UUID
     devices: tuple[UUID, ...]
+
+
+class Placement(NamedTuple):
+    job: UUID
+    spots: tuple[Spot, ...]
 
 
 class Waiting(NamedTuple):

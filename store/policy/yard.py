@@ -1,7 +1,9 @@
-"""The devices of one kind while a plan is made: places, the reservation, and who leaves for it."""
+"""The devices of one kind while a plan is made: places, reservations, and who leaves for them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import combinations
+from math import inf
 from typing import NamedTuple
 from uuid import UUID
 
@@ -17,17 +19,38 @@ from store.policy.values import (
     Pending,
     Placement,
     Running,
+    Spot,
+    Wants,
 )
 from store.states import DeviceKind
 
 
-class Reservation(NamedTuple):
-    """The node that is kept for the first job that does not fit, and from when on."""
+@dataclass
+class Reservation:
+    """The nodes that are kept for the first job that does not fit, and from when on."""
 
     job: Pending
-    node: UUID
+    spare: dict[UUID, int]  # by node: devices that the job leaves over
     start_s: float
     after: Running  # the job whose end makes room
+    behind: int = 0  # jobs that wait for this one
+
+
+class Room(NamedTuple):
+    """From when on a node has room for a job's part, and by which job's end (None: it has now)."""
+
+    start_s: float
+    name: str
+    node: UUID
+    after: Running | None
+
+
+class Fit(NamedTuple):
+    """Nodes where a job may go, all of them and by what they have in common."""
+
+    nodes: list[Free]
+    alike: list[list[Free]]
+    largest: int  # that a node of them could hold one day
 
 
 class Yard:
@@ -38,88 +61,174 @@ class Yard:
         self.nodes = [node for node in nodes if node.kind is kind]
         self.names = {node.node: node.name for node in self.nodes}
         self.free = {node.node: list(node.free) for node in self.nodes}
-        self.most = max(map(len, self.free.values()), default=0)  # free on one node
-        self.largest = max((node.total for node in self.nodes), default=0)  # that a node could hold one day
         self.running: dict[UUID, list[Running]] = {node.node: [] for node in self.nodes}
         for one in running:
             if one.kind is kind and one.node in self.running:
                 self.running[one.node].append(one)
-        self.reserved: Reservation | None = None
-        self.spare = 0  # devices of the reserved node that its job leaves over
-        self.behind = 0  # jobs that wait for the reserved one
+        self.reserved: dict[Wants, Reservation] = {}  # one for each choice of nodes, and each node in one at most
+        self._kept: dict[UUID, Reservation] = {}  # by node
+        self._fits: dict[Wants, Fit] = {}
+        self._most: dict[Wants, int] = {}  # free on one node; forgotten when something is placed
+        self._refused: dict[tuple[Wants, int, int], float] = {}  # runtime: room only shrinks, so longer ones fail too
+
+    def fit(self, wants: Wants) -> list[Free]:
+        """The nodes that a job may go to."""
+        return self._fit(wants).nodes
+
+    def largest(self, wants: Wants) -> int:
+        """The most devices that one of these nodes could hold one day."""
+        return self._fit(wants).largest
+
+    def could_hold(self, job: Pending) -> bool:
+        """Whether its nodes could hold a job one day, were it alone."""
+        return job.each <= self.largest(job.wants) and (job.nodes == 1 or self.alike_with(job) >= job.nodes)
+
+    def alike_with(self, job: Pending) -> int:
+        """How many nodes that are alike could each hold a part of a job one day."""
+        return max((sum(node.total >= job.each for node in group) for group in self._groups(job)), default=0)
 
     def place(self, job: Pending) -> Placement | None:
-        """The node with the fewest devices left over, among those where it delays nobody."""
-        if job.devices > self.most:
+        """The nodes with the fewest devices left over, among those where it delays nobody."""
+        size = (job.wants, job.nodes, job.each)
+        if job.each > self._most_free(job.wants) or job.runtime_s >= self._refused.get(size, inf):
             return None
-        left = [(len(free) - job.devices, str(node), node) for node, free in self.free.items()]
-        fits = [fit for fit in left if fit[0] >= 0 and self._delays_nobody(job, fit[2])]
-        if not fits:
+        choices = []
+        for group in self._groups(job):
+            open_ = [one for one in group if len(self.free[one.node]) >= job.each and self._delays_nobody(job, one)]
+            if len(open_) >= job.nodes:
+                fits = sorted((len(self.free[one.node]) - job.each, str(one.node), one.node) for one in open_)
+                choices.append((sum(fit[0] for fit in fits[: job.nodes]), fits[: job.nodes]))
+        if not choices:
+            self._refused[size] = job.runtime_s
             return None
-        node = min(fits)[2]
-        devices = tuple(self.free[node][: job.devices])
-        del self.free[node][: job.devices]
-        self.most = max(map(len, self.free.values()))
-        if self.reserved and node == self.reserved.node and job.runtime_s > self.reserved.start_s:
-            self.spare -= job.devices
-        self.running[node].append(Running(job.id, node, self.kind, job.devices, job.runtime_s, job.guessed))
-        return Placement(job.id, node, devices)
+        return Placement(job.id, tuple(self._take(job, node) for _, _, node in min(choices)[1]))
 
-    def _delays_nobody(self, job: Pending, node: UUID) -> bool:
-        if self.reserved is None or node != self.reserved.node:
-            return True
-        return job.runtime_s <= self.reserved.start_s or job.devices <= self.spare
+    def _take(self, job: Pending, node: UUID) -> Spot:
+        devices = tuple(self.free[node][: job.each])
+        del self.free[node][: job.each]
+        self._most.clear()
+        kept = self._kept.get(node)
+        if kept and job.runtime_s > kept.start_s:
+            kept.spare[node] -= job.each
+        self.running[node].append(Running(job.id, node, self.kind, job.each, job.runtime_s, job.guessed))
+        return Spot(node, devices)
+
+    def _delays_nobody(self, job: Pending, at: Free) -> bool:
+        kept = self._kept.get(at.node)
+        return kept is None or job.runtime_s <= kept.start_s or job.each <= kept.spare[at.node]
+
+    def ahead(self, job: Pending) -> Reservation | None:
+        """The reservation that a job which does not fit has to wait for; None: it may have one of its own."""
+        if job.wants in self.reserved:
+            return self.reserved[job.wants]
+        if any(len(group) >= job.nodes for group in self._unreserved(job)):
+            return None
+        return next((self._kept[node.node] for node in self.fit(job.wants) if node.node in self._kept), None)
 
     def preempt(self, job: Pending) -> list[Running]:
-        """The fewest jobs of lower tiers whose end makes room for this one; their node is then kept for it.
+        """The fewest jobs of lower tiers whose end makes room for this one; their nodes are then kept for it.
 
         Nobody when it has not waited long enough, or when jobs that are leaving already make room.
         """
-        if job.waited_s < PREEMPT_AFTER_S or any(self._leaves(node) >= job.devices for node in self.free):
+        groups = list(self._unreserved(job))
+        if job.waited_s < PREEMPT_AFTER_S or any(
+            sum(self._leaves(node.node) >= job.each for node in group) >= job.nodes for group in groups
+        ):
             return []
-        choices = [found for node in self.free if (found := self._fewest(job, node))]
+        choices = []
+        for group in groups:
+            found = [(self._fewest(job, node.node), node) for node in group]
+            # Node by node: a job on two of them is asked for both, which may not be the fewest of all.
+            able = sorted((_loss(some), node.name, node.node, some) for some, node in found if some is not None)
+            if len(able) >= job.nodes:
+                some = {one.job: one for *_, victims in able[: job.nodes] for one in victims}
+                choices.append((_loss(list(some.values())), able[0][1], list(some.values()), able[: job.nodes]))
         if not choices:
             return []
-        node, victims = min(choices, key=lambda choice: (_loss(choice[1]), self.names[choice[0]]))
+        *_, victims, chosen = min(choices, key=lambda choice: choice[:2])
         last = victims[-1]._replace(left_s=LEAVING_S, guessed=False)
-        self.reserved = Reservation(job, node, LEAVING_S, last)
-        self.spare = self._leaves(node) + sum(one.devices for one in victims) - job.devices
+        leaving = {one.job for one in victims}
+        spare = {node: self._leaves(node, leaving) - job.each for *_, node, _ in chosen}
+        self._keep(Reservation(job, spare, LEAVING_S, last))
         return victims
 
-    def _leaves(self, node: UUID) -> int:
+    def _leaves(self, node: UUID, asked: Collection[UUID] = ()) -> int:
         """Devices that are free or about to be."""
-        return len(self.free[node]) + sum(one.devices for one in self.running[node] if one.stopping)
+        leaving = (one.devices for one in self.running[node] if one.stopping or one.job in asked)
+        return len(self.free[node]) + sum(leaving)
 
-    def _fewest(self, job: Pending, node: UUID) -> tuple[UUID, list[Running]] | None:
+    def _fewest(self, job: Pending, node: UUID) -> list[Running] | None:
         """The best victims of one node; None when its jobs that may be asked do not make room."""
-        missing = job.devices - self._leaves(node)
+        missing = job.each - self._leaves(node)
+        if missing <= 0:
+            return []
         asked = sorted((one for one in self.running[node] if _yields(one, job)), key=lambda one: _loss([one]))
         asked = sorted(asked, key=lambda one: -one.devices)[:MOST_TRIED] if len(asked) > MOST_TRIED else asked
         for count in range(1, len(asked) + 1):
             enough = [list(some) for some in combinations(asked, count) if sum(o.devices for o in some) >= missing]
             if enough:
-                return node, min(enough, key=_loss)
+                return min(enough, key=_loss)
         return None
 
     def reserve(self, job: Pending) -> Reservation | None:
-        """Keep the node that is the first to have room; None when no end of a job of ours makes any."""
-        rooms = [room for node in self.nodes if (room := self._room(job, node.node))]
-        if not rooms:
+        """Keep the nodes that are the first to have room; None when no end of a job of ours makes any."""
+        choices = []
+        for group in self._unreserved(job):
+            rooms = sorted(
+                (room for node in group if (room := self._room(job, node))), key=lambda room: (room.start_s, room.name)
+            )[: job.nodes]
+            if len(rooms) == job.nodes and rooms[-1].after is not None:
+                choices.append(rooms)
+        if not choices:
             return None
-        self.reserved = min(rooms, key=lambda room: (room.start_s, self.names[room.node]))
-        node, start_s = self.reserved.node, self.reserved.start_s
-        ends = sum(one.devices for one in self.running[node] if one.left_s <= start_s)
-        self.spare = len(self.free[node]) + ends - job.devices
-        return self.reserved
+        rooms = min(choices, key=lambda rooms: (rooms[-1].start_s, rooms[-1].name))
+        start_s, after = rooms[-1].start_s, rooms[-1].after
+        assert after is not None
+        spare = {room.node: self._free_at(room.node, start_s) - job.each for room in rooms}
+        return self._keep(Reservation(job, spare, start_s, after))
 
-    def _room(self, job: Pending, node: UUID) -> Reservation | None:
-        """From when on a node has room, and by which job's end; None: by none."""
-        devices = len(self.free[node])
-        for one in sorted(self.running[node], key=lambda one: (one.left_s, one.job)):
+    def _keep(self, made: Reservation) -> Reservation:
+        self.reserved[made.job.wants] = made
+        self._kept |= dict.fromkeys(made.spare, made)
+        return made
+
+    def _free_at(self, node: UUID, start_s: float) -> int:
+        return len(self.free[node]) + sum(one.devices for one in self.running[node] if one.left_s <= start_s)
+
+    def _room(self, job: Pending, node: Free) -> Room | None:
+        """From when on a node has room; None: no end of a job makes any."""
+        devices = len(self.free[node.node])
+        if devices >= job.each:
+            return Room(0.0, node.name, node.node, None)
+        for one in sorted(self.running[node.node], key=lambda one: (one.left_s, one.job)):
             devices += one.devices
-            if devices >= job.devices:
-                return Reservation(job, node, one.left_s, one)
+            if devices >= job.each:
+                return Room(one.left_s, node.name, node.node, one)
         return None
+
+    def _fit(self, wants: Wants) -> Fit:
+        found = self._fits.get(wants)
+        if found is None:
+            nodes = [node for node in self.nodes if wants.fit(node.model, node.labels)]
+            alike: dict[tuple[str, str], list[Free]] = {}
+            for node in nodes:
+                alike.setdefault(node.alike, []).append(node)
+            largest = max((node.total for node in nodes), default=0)
+            found = self._fits[wants] = Fit(nodes, list(alike.values()), largest)
+        return found
+
+    def _groups(self, job: Pending) -> list[list[Free]]:
+        """Nodes that may share a job; where it has one node, all that it may go to."""
+        return self._fit(job.wants).alike if job.nodes > 1 else [self.fit(job.wants)]
+
+    def _unreserved(self, job: Pending) -> Iterator[list[Free]]:
+        for group in self._groups(job):
+            yield [node for node in group if node.node not in self._kept and node.total >= job.each]
+
+    def _most_free(self, wants: Wants) -> int:
+        if wants not in self._most:
+            self._most[wants] = max((len(self.free[node.node]) for node in self.fit(wants)), default=0)
+        return self._most[wants]
 
 
 def _yields(one: Running, job: Pending) -> bool:

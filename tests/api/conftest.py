@@ -68,7 +68,7 @@ class Lab:
         with database.sessions.begin() as session:
             leased = select(DeviceLease.gpu_id).where(DeviceLease.released_at.is_(None))
             free = select(Device).where(Device.node_id == self.node, Device.id.not_in(leased)).limit(1)
-            lease = attempts.place(session, uuid.UUID(job), self.node, session.scalars(free).all())
+            lease = attempts.place(session, uuid.UUID(job), [(self.node, session.scalars(free).all())])
         assert lease is not None
         with database.sessions.begin() as session:
             assert attempts.claim(session, lease.attempt, lease.epoch, self.node)

@@ -74,7 +74,7 @@ class Lab:
         held = select(DeviceLease.gpu_id).where(DeviceLease.released_at.is_(None))
         free = select(Device).where(Device.node_id == node.id, Device.kind == kind, Device.id.not_in(held))
         devices = self.session.scalars(free.order_by(Device.index).limit(job.gpus or job.cpu_slots)).all()
-        lease = attempts.place(self.session, job.id, node.id, devices)
+        lease = attempts.place(self.session, job.id, [(node.id, devices)])
         assert lease is not None
         return lease
 
@@ -128,6 +128,11 @@ class Lab:
         self.save(job, lease)
         self.finish(lease)
         return lease
+
+    def release(self, attempt: uuid.UUID) -> int:
+        """As the loops of all its nodes would."""
+        nodes = self.session.scalars(select(attempts.Part.node_id).where(attempts.Part.attempt_id == attempt)).all()
+        return sum(attempts.release(self.session, attempt, node) for node in nodes)
 
     def leased(self, attempts_of: Sequence[uuid.UUID] = ()) -> int:
         live = select(DeviceLease).where(DeviceLease.released_at.is_(None))

@@ -98,14 +98,14 @@ def test_the_database_refuses_a_second_lease_of_a_device(lab: Lab) -> None:
     device = lab.session.scalars(select(Device)).first()
     assert device is not None
     with pytest.raises(IntegrityError, match="uq_gpu_leases_live"), lab.session.begin_nested():
-        attempts.place(lab.session, second.id, node, [device])
+        attempts.place(lab.session, second.id, [(node, [device])])
 
 
 def test_a_cancelled_job_is_not_placed(lab: Lab) -> None:
     job = lab.submit()
     job.state = JobState.cancelled
     lab.session.flush()
-    assert attempts.place(lab.session, job.id, uuid.uuid4(), []) is None
+    assert attempts.place(lab.session, job.id, [(uuid.uuid4(), [])]) is None
 
 
 def test_leftovers_keep_their_devices_until_they_are_seen_empty(lab: Lab) -> None:
@@ -114,14 +114,14 @@ def test_leftovers_keep_their_devices_until_they_are_seen_empty(lab: Lab) -> Non
     node = lab.session.get_one(Part, (lease.attempt, 0)).node_id
     assert lab.leased() == 2
     assert attempts.leftover(lab.session, node) == [lease.attempt]
-    assert attempts.release(lab.session, lease.attempt) == 2
+    assert lab.release(lease.attempt) == 2
     assert attempts.leftover(lab.session, node) == []
     assert lab.leased() == 0
 
 
 def test_devices_of_a_living_attempt_are_not_released(lab: Lab) -> None:
     lease = lab.run(lab.submit())
-    assert attempts.release(lab.session, lease.attempt) == 0
+    assert lab.release(lease.attempt) == 0
     assert lab.leased() == 2
 
 

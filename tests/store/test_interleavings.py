@@ -99,7 +99,7 @@ class World:
         elif word == "give_up":
             attempts.give_up(session, lease.attempt, Reason.worker_lost, release=number % 2 == 0)
         elif word == "release":
-            attempts.release(session, lease.attempt)
+            self.lab.release(lease.attempt)
 
     def row_of(self, lease: Lease) -> Any:
         part = self.session.get_one(Part, (lease.attempt, 0), populate_existing=True)
@@ -124,7 +124,7 @@ class World:
         """Left alone, every job becomes final: nothing is stuck."""
         for _ in range(3 * len(self.jobs) + 1):
             for lease in self.leases:
-                attempts.release(self.session, lease.attempt)
+                self.lab.release(lease.attempt)
                 with contextlib.suppress(Fenced):
                     attempts.finish(self.session, lease, Reason.diverged)
             self.leases.clear()

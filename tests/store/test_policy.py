@@ -5,10 +5,10 @@ import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store.policy import DAY, HOUR, Free, Limit, Line, Pending, Plan, Running, plan
+from store.policy import ANYWHERE, DAY, HOUR, Free, Limit, Line, Pending, Plan, Running, Wants, plan
 from store.states import DeviceKind, Priority
 
 CPU, GPU = DeviceKind.cpu, DeviceKind.gpu
@@ -28,30 +28,52 @@ def job(devices: int, kind: DeviceKind = GPU, **more: object) -> Pending:
     return Pending(uuid.uuid4(), kind, devices, **{"waited_s": next(AGES) / 1e4, **more})  # type: ignore[arg-type]
 
 
+MODELS = st.sampled_from(["H200", "A100"])
+WANTS = st.sampled_from(
+    [ANYWHERE, ANYWHERE, Wants("h200"), Wants(None, (("rack", "1"),)), Wants("A100", (("rack", "2"),))]
+)
 NODES = st.lists(
-    st.tuples(st.sampled_from([CPU, GPU]), st.integers(0, 8), st.integers(0, 4)), min_size=0, max_size=5
-).map(lambda drawn: [offers(f"n{i}", kind, free, free + held) for i, (kind, free, held) in enumerate(drawn)])
+    st.tuples(st.sampled_from([CPU, GPU]), st.integers(0, 8), st.integers(0, 4), MODELS, st.sampled_from("12")),
+    min_size=0, max_size=6,
+).map(lambda drawn: [
+    offers(f"n{i}", kind, free, free + held)._replace(model=model, labels={"rack": rack})
+    for i, (kind, free, held, model, rack) in enumerate(drawn)
+])  # fmt: skip
 JOBS = st.lists(
-    st.tuples(st.integers(1, 8), st.sampled_from([CPU, GPU]), st.sampled_from([0.0, 0.0, 5.0])), max_size=12
-).map(lambda drawn: [job(devices, kind, wait_s=wait) for devices, kind, wait in drawn])
+    st.tuples(
+        st.integers(1, 8), st.sampled_from([1, 1, 2, 3]), st.sampled_from([CPU, GPU]), st.sampled_from([0.0, 0.0, 5.0]),
+        WANTS,
+    ),
+    max_size=12,
+).map(lambda drawn: [
+    job(each * nodes, kind, wait_s=wait, nodes=nodes, wants=wants) for each, nodes, kind, wait, wants in drawn
+])  # fmt: skip
 
 
+@settings(deadline=None)
 @given(JOBS, NODES)
 def test_a_plan_gives_each_device_once_and_every_job_a_place_or_a_reason(
     pending: list[Pending], nodes: list[Free]
 ) -> None:
     made = plan(pending, nodes)
-    given_out = [device for placement in made.placements for device in placement.devices]
+    given_out = [device for placement in made.placements for spot in placement.spots for device in spot.devices]
     assert len(set(given_out)) == len(given_out)
     wanted = {one.id: one for one in pending}
     for placement in made.placements:
-        (node,) = [n for n in nodes if n.node == placement.node and n.kind is wanted[placement.job].kind]
-        assert set(placement.devices) <= set(node.free)
-        assert len(placement.devices) == wanted[placement.job].devices
+        one = wanted[placement.job]
+        assert len({spot.node for spot in placement.spots}) == one.nodes
+        used = {node.node: node.alike for node in nodes}
+        assert len({used[spot.node] for spot in placement.spots}) == 1
+        for spot in placement.spots:
+            (node,) = [n for n in nodes if n.node == spot.node and n.kind is one.kind]
+            assert one.wants.fit(node.model, node.labels)
+            assert set(spot.devices) <= set(node.free)
+            assert len(spot.devices) == one.each
     assert {p.job for p in made.placements} | set(made.waiting) == set(wanted)
     assert not {p.job for p in made.placements} & set(made.waiting)
 
 
+@settings(deadline=None)
 @given(JOBS, NODES)
 def test_nobody_who_could_run_is_overtaken_by_one_who_may_run_as_long(
     pending: list[Pending], nodes: list[Free]
@@ -62,7 +84,8 @@ def test_nobody_who_could_run_is_overtaken_by_one_who_may_run_as_long(
     for kind in (CPU, GPU):
         able = [
             one for one in pending
-            if one.kind is kind and not one.wait_s and any(n.kind is kind and n.total >= one.devices for n in nodes)
+            if one.kind is kind and one.wants == ANYWHERE and one.nodes == 1 and not one.wait_s
+            and any(n.kind is kind and n.total >= one.devices for n in nodes)
         ]  # fmt: skip
         first = next((place for place, one in enumerate(able) if one.id not in placed), len(able))
         assert all(one.id in placed for one in able[:first])
@@ -70,7 +93,7 @@ def test_nobody_who_could_run_is_overtaken_by_one_who_may_run_as_long(
 
 def test_the_node_with_the_fewest_left_over_is_taken() -> None:
     nodes = [offers("big", GPU, 8), offers("small", GPU, 3)]
-    assert plan([job(2)], nodes).placements[0].node == nodes[1].node
+    assert plan([job(2)], nodes).placements[0].spots[0].node == nodes[1].node
 
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -107,17 +130,25 @@ def test_a_short_one_is_filled_in_where_it_delays_nobody() -> None:
     assert [p.job for p in plan([three, one, two], [node], running).placements] == [one.id]  # 4 - 3 is 1
     other = offers("b", GPU, 1, 1)
     (there,) = plan([three, two], [offers("a", GPU, 0, 4), other], [holds(node, 4, HOUR)]).placements
-    assert there.node == other.node
+    assert there.spots[0].node == other.node
 
 
-WORK = st.lists(
-    st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(0, 3), st.sampled_from("ab")), min_size=1, max_size=14
-).map(
-    lambda drawn: [
-        job(devices, runtime_s=float(hours), tier=tier, owner=owner, waited_s=float(100 - i))
-        for i, (devices, hours, tier, owner) in enumerate(drawn)
-    ]
-)
+def work(nodes: st.SearchStrategy[int]) -> st.SearchStrategy[list[Pending]]:
+    return st.lists(
+        st.tuples(st.integers(1, 4), nodes, st.integers(1, 9), st.integers(0, 3), st.sampled_from("ab"), WANTS),
+        min_size=1, max_size=14,
+    ).map(lambda drawn: [
+        job(each * nodes, nodes=nodes, runtime_s=float(hours), tier=tier, owner=owner, waited_s=float(100 - i),
+            wants=wants if wants.labels else ANYWHERE)
+        for i, (each, nodes, hours, tier, owner, wants) in enumerate(drawn)
+    ])  # fmt: skip
+
+
+WORK = work(st.sampled_from([1, 1, 2, 3]))
+
+
+def racked(name: str, free: int, total: int) -> Free:
+    return offers(name, GPU, free, total)._replace(labels={"rack": "12"[int(name) % 2]})
 
 
 def played(pending: Sequence[Pending], sizes: Sequence[int]) -> dict[uuid.UUID, float]:
@@ -127,15 +158,15 @@ def played(pending: Sequence[Pending], sizes: Sequence[int]) -> dict[uuid.UUID, 
     names = {offers(str(i), GPU, size).node: (str(i), size) for i, size in enumerate(sizes)}
     while waiting:
         held = [one for one in held if one[0] > now]
-        busy = {node: sum(one.devices for _, one, at in held if at == node) for node in names}
-        nodes = [offers(name, GPU, size - busy[node], size) for node, (name, size) in names.items()]
-        running = [Running(one.id, at, GPU, one.devices, end - now) for end, one, at in held]
+        busy = {node: sum(one.each for _, one, at in held if at == node) for node in names}
+        nodes = [racked(name, size - busy[node], size) for node, (name, size) in names.items()]
+        running = [Running(one.id, at, GPU, one.each, end - now) for end, one, at in held]
         made = plan(waiting, nodes, running)
         by_id = {one.id: one for one in waiting}
         for placement in made.placements:
             starts[placement.job] = now
             one = by_id[placement.job]
-            held.append((now + one.runtime_s, one, placement.node))
+            held += [(now + one.runtime_s, one, spot.node) for spot in placement.spots]
         waiting = [one for one in waiting if one.id not in starts]
         stuck = waiting and all(why.code == "infeasible" for why in made.waiting.values())
         if stuck:
@@ -144,10 +175,11 @@ def played(pending: Sequence[Pending], sizes: Sequence[int]) -> dict[uuid.UUID, 
     return starts
 
 
+@settings(deadline=None)
 @given(WORK, st.lists(st.integers(2, 4), min_size=1, max_size=3))
 def test_what_is_filled_in_never_delays_the_reserved_job(pending: list[Pending], sizes: list[int]) -> None:
     """The first that does not fit starts when it was told, if nobody earlier in line comes."""
-    nodes = [offers(str(i), GPU, size) for i, size in enumerate(sizes)]
+    nodes = [racked(str(i), size, size) for i, size in enumerate(sizes)]
     made = plan(pending, nodes, now=NOON)
     told = [job for job, why in made.waiting.items() if why.start]
     starts = played(pending, sizes)
@@ -157,9 +189,11 @@ def test_what_is_filled_in_never_delays_the_reserved_job(pending: list[Pending],
         assert starts[first] <= (start - NOON).total_seconds()
 
 
-@given(WORK, st.lists(st.integers(4, 4), min_size=1, max_size=3))
+@settings(deadline=None)
+@given(WORK, st.lists(st.integers(4, 4), min_size=6, max_size=7))
 def test_everybody_who_fits_runs_in_the_end(pending: list[Pending], sizes: list[int]) -> None:
-    assert set(played(pending, sizes)) == {one.id for one in pending}
+    able = [one for one in pending if one.wants.model is None]
+    assert set(played(able, sizes)) == {one.id for one in able}
 
 
 def test_tiers_go_first_then_those_who_used_less_then_the_older() -> None:
@@ -244,6 +278,7 @@ def test_whoever_holds_all_that_is_allowed_waits_and_nobody_behind_does() -> Non
     assert told(full, late) == ("quota", "project p's running jobs are 3 of the 3 allowed")
 
 
+@settings(deadline=None)
 @given(JOBS, NODES, st.integers(0, 6), st.integers(0, 4))
 def test_no_plan_breaks_a_quota(pending: list[Pending], nodes: list[Free], gpus: int, running: int) -> None:
     placed = {placement.job for placement in plan(pending, nodes, limits={"user:": Limit(gpus, running)}).placements}
@@ -292,6 +327,7 @@ def test_what_is_freed_by_preemption_is_kept_and_nobody_else_is_asked_meanwhile(
     assert (len(fresh.victims), fresh.placements) == (1, [])
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_only_the_willing_of_lower_tiers_that_have_run_leave(data: st.DataObject) -> None:
     node = offers("a", GPU, 0, 4)
@@ -308,3 +344,73 @@ def test_only_the_willing_of_lower_tiers_that_have_run_leave(data: st.DataObject
         willing = one.preemptible or one.tier == LOW or (first.tier == 0 and one.tier == Priority.normal.rank)
         assert (one.tier > first.tier, willing, one.ran_s >= 600, one.spared) == (True, True, True, False)
     assert not victims or (first.waited_s >= 60 and len(victims) == first.devices)
+
+
+def test_a_job_over_several_nodes_starts_on_nodes_that_are_alike_or_not_at_all() -> None:
+    nodes = [
+        offers(f"n{i}", GPU, free, 8)._replace(model=model, storage=storage)
+        for i, (free, model, storage) in enumerate(
+            [(4, "H200", "s"), (8, "A100", "s"), (3, "H200", "t"), (6, "H200", "s")]
+        )
+    ]
+    wide = job(8, nodes=2)
+    (placed,) = plan([wide], nodes).placements
+    assert {spot.node for spot in placed.spots} == {nodes[0].node, nodes[3].node}
+    assert [len(spot.devices) for spot in placed.spots] == [4, 4]
+    running = [holds(nodes[0], 4, HOUR, "a"), holds(nodes[3], 2, 2 * HOUR, "b")]
+    wider, short, long_ = job(16, nodes=2), job(4, runtime_s=HOUR), job(2, runtime_s=3 * HOUR, wants=Wants("H200"))
+    made = plan([wider, short, long_], nodes, running, now=NOON)
+    assert told(made, wider) == (
+        "resources",
+        "needs 8 GPUs on each of 2 nodes; so many are free on 1 of 4. "
+        f"Expected 14:00 UTC, when job {running[1].job} should end",
+    )
+    assert {placement.job: placement.spots[0].node for placement in made.placements} == {
+        short.id: nodes[0].node,  # back before it is needed
+        long_.id: nodes[2].node,  # on the one node of its model that is not kept
+    }
+    never = job(3, nodes=3, wants=Wants("h200"))
+    assert told(plan([never], nodes), never) == (
+        "infeasible",
+        "needs 1 GPU on each of 3 nodes of model h200; 2 that work now have as many, one GPU model and one storage",
+    )
+
+
+def test_each_choice_of_nodes_has_a_reservation_of_its_own() -> None:
+    """Who waits for one model keeps nobody from a reservation on the other."""
+    nodes = [offers(name, GPU, 1, 4)._replace(model=name) for name in ("H200", "A100")]
+    running = [holds(nodes[0], 3, HOUR, "h"), holds(nodes[1], 3, 2 * HOUR, "a")]
+    first, second = job(4, wants=Wants("H200")), job(4, wants=Wants("A100"))
+    small = [job(1, wants=one.wants) for one in (first, second)]
+    made = plan([first, second, *small], nodes, running, now=NOON)
+    assert made.placements == []
+    starts = [made.waiting[one.id].start for one in (first, second)]
+    assert starts == [NOON.replace(hour=13), NOON.replace(hour=14)]
+    assert [made.waiting[one.id].code for one in small] == ["reserved", "reserved"]
+
+
+def test_a_job_goes_only_where_labels_and_model_match() -> None:
+    nodes = [
+        offers("a", GPU, 1)._replace(model="NVIDIA A100-SXM4", labels={"disk": "nvme"}),
+        offers("b", GPU, 4)._replace(model="NVIDIA H200", labels={"disk": "nvme", "rack": "2"}),
+    ]
+    wants = Wants("h200", (("disk", "nvme"), ("rack", "2")))
+    assert plan([job(1, wants=wants)], nodes).placements[0].spots[0].node == nodes[1].node
+    nowhere = job(1, wants=Wants("H200", (("rack", "3"),)))
+    assert told(plan([nowhere], nodes), nowhere) == (
+        "infeasible",
+        "needs 1 GPU on one node of model H200 labelled rack=3; no node of model H200 labelled rack=3 works now",
+    )
+
+
+def test_for_several_nodes_the_cheapest_of_each_leave_and_one_on_two_counts_once() -> None:
+    nodes = [offers(name, GPU, 0, 2) for name in "abc"]
+    both = [low(nodes[0], 2, "both", unsaved_s=900.0), low(nodes[1], 2, "both", unsaved_s=900.0)]
+    alone = low(nodes[2], 2, "alone", unsaved_s=9000.0)
+    wide = job(4, nodes=2, tier=HIGH)
+    made = plan([wide], nodes, [*both, alone])
+    assert made.victims == {both[0].job: wide.id}
+    assert made.waiting[wide.id].text.endswith(f"asked to save and leave for it: job {both[0].job}")
+    limited = plan([job(1, owner="ana")], [offers("d", GPU, 1)], [one._replace(owner="ana") for one in both],
+                   limits={"user:ana": Limit(running=2)})  # fmt: skip
+    assert len(limited.placements) == 1, "one job on two nodes is one job"

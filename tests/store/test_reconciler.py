@@ -49,7 +49,7 @@ def test_a_silent_supervisor_is_given_up_and_its_job_goes_on(leading: Lab) -> No
     assert job.not_before is not None
     # The node lives: its loop kills what is left first.
     assert lab.leased() == 2
-    assert attempts.release(lab.session, lease.attempt) == 2
+    assert lab.release(lease.attempt) == 2
     lab.session.commit()
     assert repaired(lab) == {}
 
@@ -116,7 +116,7 @@ def test_a_node_that_takes_nothing_up_is_cordoned_at_the_third_job(leading: Lab)
         ago(lab, Part, dispatched_at=31)
         repaired(lab)
         verbs.cancel(lab.session, job.id, lab.principal)
-        attempts.release(lab.session, attempts.newest(lab.session, job.id).id)  # type: ignore[union-attr]
+        lab.release(attempts.newest(lab.session, job.id).id)  # type: ignore[union-attr]
         lab.session.commit()
     assert lab.session.scalars(select(Node)).one().state is NodeState.cordoned
 

@@ -98,7 +98,7 @@ def test_waiting_is_bounded() -> None:
         (Ended(outcome="left"), 1, StopFor.drain, Reason.drained),  # torchrun says 1 whatever its ranks say
         (Ended(outcome="left"), 75, None, Reason.drained),
         (Ended(outcome="failed", reason="diverged"), 1, None, Reason.diverged),
-        (Ended(outcome="failed"), 1, None, Reason.user_error),
+        (Ended(outcome="failed"), 1, None, Reason.supervisor_lost),  # it only saw another rank go away
         (None, 0, None, Reason.user_error),
         (None, -9, StopFor.cancel, Reason.cancelled),
         (None, 1, None, Reason.supervisor_lost),  # a rank was killed: an error of its own it would have told

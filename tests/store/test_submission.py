@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from cmac_core.events import DatasetMade
 from cmac_core.specs import JOB_SPEC
-from store import compatibility, jobs
+from store import compatibility, jobs, nodes
 from store.ends import Reason
 from store.errors import Forbidden, Incompatible, Infeasible, InvalidSpec, QuotaExceeded, SpecProblem, UnknownReference
 from store.keys import Principal, Role
@@ -32,7 +32,7 @@ def test_the_stored_spec_has_versions_and_numbers(lab: Lab) -> None:
     job = lab.submit()
     assert job.spec["dataset"] == "moving@2"
     assert job.spec["precision"] == "fp32"
-    assert job.spec["resources"] == {"gpus": None, "cpu_slots": 2}
+    assert (job.spec["resources"]["gpus"], job.spec["resources"]["cpu_slots"]) == (None, 2)
     assert JOB_SPEC.validate_python(job.spec).model_dump(mode="json") == job.spec
     assert lab.submit(dataset="moving@1").spec["dataset"] == "moving@1"
 
@@ -51,6 +51,43 @@ def test_without_gpus_a_pretraining_takes_all_slots_that_divide_its_batch(lab: L
     assert lab.submit(model={"bn_group": 4}).cpu_slots == 4
     assert lab.submit("probe").cpu_slots == 1
     assert lab.submit("finetune").cpu_slots == 1  # of an experiment's many, each has a slot
+
+
+def test_several_machines_share_a_training_in_equal_parts(lab: Lab) -> None:
+    for name in ("gpu-01", "gpu-02"):
+        lab.node(name, slots=1, gpus=4)
+    job = lab.submit(resources={"gpus": 2, "nodes": 2, "gpu_model": "h200"})
+    assert (job.gpus, job.nodes, job.gpu_model, job.node_labels) == (2, 2, "h200", {})
+    assert JOB_SPEC.validate_python(job.spec).model_dump(mode="json") == job.spec
+    assert lab.submit(resources={"nodes": 2}).gpus == 2, "by default one on each"
+    assert lab.submit(resources={"cpu_slots": 2, "nodes": 2}).cpu_slots == 2
+    told = refused(lab, InvalidSpec, "retrieval", resources={"gpus": 2, "nodes": 2})
+    assert "one process on one machine" in told["/resources/nodes"]
+    told = refused(lab, InvalidSpec, resources={"gpus": 4, "nodes": 2})  # all ranks count
+    assert "batch 16 on 4 ranks" in told["/optim/batch"]
+
+
+def test_what_no_machine_is_or_has_is_said_in_words(lab: Lab) -> None:
+    big, other = lab.node("gpu-01", slots=1, gpus=4), lab.node("gpu-02", slots=1, gpus=4)
+    nodes.put_labels(lab.session, big.id, {"disk": "nvme"})
+    told = refused(lab, Infeasible, resources={"gpus": 2, "gpu_model": "A100"})
+    assert told["/resources/gpu_model"].startswith(
+        "there is no machine of model A100; known: gpu-01 (4 H200, 1 CPU slots"
+    )
+    told = refused(lab, Infeasible, resources={"gpus": 2, "node_labels": {"disk": "tape"}})
+    assert (
+        "no machine labelled disk=tape; known: gpu-01 (4 H200, 1 CPU slots, disk=nvme)"
+        in told["/resources/node_labels"]
+    )
+    told = refused(lab, Infeasible, resources={"gpus": 2, "nodes": 2, "node_labels": {"disk": "nvme"}})
+    assert "needs 1 GPUs on each of 2 machines labelled disk=nvme" in told["/resources/nodes"]
+    other.storage_id = "another"
+    lab.session.flush()
+    assert "one storage" in refused(lab, Infeasible, resources={"gpus": 2, "nodes": 2})["/resources/nodes"]
+    told = refused(lab, Infeasible, resources={"cpu_slots": 64, "nodes": 2}, optim={"batch": 512})
+    assert "needs 32 CPU slots on each of 2 machines; the largest has 2" in told["/resources/cpu_slots"]
+    job = lab.submit(resources={"gpus": 2, "node_labels": {"disk": "nvme"}})
+    assert job.node_labels == {"disk": "nvme"}
 
 
 def test_a_batch_that_does_not_divide_is_refused_with_legal_numbers(lab: Lab) -> None:

@@ -58,7 +58,7 @@ from worker import logs
 from worker.supervisor.run import attend
 logs.set_up()
 attempt, epoch, program = sys.argv[1:]
-attend(Lease(uuid.UUID(attempt), int(epoch)), lambda kind, ranks, spec, folder: [sys.executable, program, str(folder)])
+attend(Lease(uuid.UUID(attempt), int(epoch)), lambda kind, ranks, spec, folder, meeting: [sys.executable, program, str(folder)])
 """
 
 
@@ -81,7 +81,7 @@ class Stage:
     def place(self, job: uuid.UUID) -> Lease:
         def work(session: Any) -> Lease | None:
             free = select(Device).where(Device.node_id == self.node, Device.kind == "cpu").order_by(Device.index)
-            return attempts.place(session, job, self.node, session.scalars(free).all()[:1])
+            return attempts.place(session, job, [(self.node, session.scalars(free).all()[:1])])
 
         lease = database.transact(work)
         assert lease is not None

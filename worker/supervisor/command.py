@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from worker import marks
 from worker.marks import Mark
@@ -13,21 +14,52 @@ PASSED_ON = {
     "VIRTUAL_ENV", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "GLOO_SOCKET_IFNAME",
 }  # fmt: skip
 PASSED_ON_PREFIXES = ("LC_", "NCCL_")
+READ_TIMEOUT = 300  # s, as long as a collective may take
 
 
-def command(kind: str, ranks: int, spec: Path, folder: Path) -> list[str]:
+class Meeting(NamedTuple):
+    """How the ranks of several machines find each other, as one of these is told."""
+
+    id: str
+    nodes: int
+    part: int
+    endpoint: str  # HOST:PORT on part 0's machine, where torchrun keeps its store
+    address: str  # of this machine; ranks are given in the order of addresses
+
+
+def command(kind: str, ranks: int, spec: Path, folder: Path, meeting: Meeting | None = None) -> list[str]:
     """How the core starts. A pretraining always goes through torchrun; what has one rank saves its seconds."""
     core = ["-m", "cmac_core", str(spec), "--run-dir", str(folder)]
-    if kind != "pretrain" and ranks == 1:
+    if kind != "pretrain" and ranks == 1 and meeting is None:
         return [sys.executable, *core]
+    where = ["--standalone"] if meeting is None else _rendezvous(meeting)
     # --max-restarts=0: we count restarts, in the database.
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "--max-restarts=0"]
+    torchrun = ["-m", "torch.distributed.run", *where, f"--nproc-per-node={ranks}", "--max-restarts=0"]
     return [sys.executable, *torchrun, *core]
 
 
-def environment(mark: Mark, threads: int, gpus: Sequence[str], outer: Mapping[str, str]) -> dict[str, str]:
-    """The child's environment. GPUs by UUID: the order of their numbers differs from tool to tool."""
-    passed = {k: v for k, v in outer.items() if k in PASSED_ON or k.startswith(PASSED_ON_PREFIXES)}
+def _rendezvous(meeting: Meeting) -> list[str]:
+    # Said, not guessed: torchrun takes host names for addresses, and gives up a store that is silent for a minute.
+    conf = f"is_host={int(meeting.part == 0)},read_timeout={READ_TIMEOUT}"
+    return [
+        f"--nnodes={meeting.nodes}",
+        "--rdzv-backend=c10d",
+        f"--rdzv-endpoint={meeting.endpoint}",
+        f"--rdzv-id={meeting.id}",
+        f"--rdzv-conf={conf}",
+        f"--local-addr={meeting.address}",
+    ]
+
+
+def environment(
+    mark: Mark, threads: int, gpus: Sequence[str], outer: Mapping[str, str], interface: str | None = None
+) -> dict[str, str]:
+    """The child's environment. GPUs by UUID: the order of their numbers differs from tool to tool.
+
+    `interface`: to other machines; gloo would take the one that this machine's name stands for, often loopback.
+    """
+    network = {"GLOO_SOCKET_IFNAME": interface} if interface else {}
+    passed = network | {k: v for k, v in outer.items() if k in PASSED_ON or k.startswith(PASSED_ON_PREFIXES)}
     return passed | {
         marks.VARIABLE: str(mark),
         "CUDA_VISIBLE_DEVICES": ",".join(gpus),  # empty hides them all: a CPU slot is no leave to take a GPU

@@ -7,7 +7,7 @@ import threading
 from math import inf
 from pathlib import Path
 
-from worker.marks import Mark, carrying, mark_of
+from worker.marks import Mark, carrying, mark_of, variable
 from worker.processes import descendants, kill_all, send
 
 RANK_FILES = "rank-*.pid"
@@ -52,9 +52,15 @@ class Leaving:
 
 
 def ranks(folder: Path, mark: Mark) -> list[int]:
-    """Pids of the run's ranks that may be sent signals: each writes its file once its handlers are in place."""
-    texts = [file.read_text().strip() for file in sorted(folder.glob(RANK_FILES))]
-    return [int(text) for text in texts if text.isdecimal() and mark_of(int(text)) == mark]
+    """Pids of this machine's ranks that may be sent signals: each writes its file once its handlers are in place."""
+    files = [(file, file.read_text().strip()) for file in sorted(folder.glob(RANK_FILES))]
+    return [int(text) for file, text in files if text.isdecimal() and _is_rank(int(text), file, mark)]
+
+
+def _is_rank(pid: int, file: Path, mark: Mark) -> bool:
+    """Whether the file is this machine's: another one's pid may be that of our torchrun, or of ourselves."""
+    alone = "0" if mark.part == 0 else None  # a run of one process has no RANK, and one part
+    return mark_of(pid) == mark and (variable(pid, "RANK") or alone) == file.stem.removeprefix("rank-")
 
 
 def kill_attempt(mark: Mark) -> bool:

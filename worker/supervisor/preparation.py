@@ -43,9 +43,10 @@ def prepare(work: Work, min_free_mb: int) -> Path:
     inputs = check_inputs(work)
     resume = inputs.get(RESUME)
     check_disk(work.folder, min_free_mb, Path(resume["path"]) if resume and resume["path"] else None)
-    (work.folder / INPUTS_FILE).write_text(json.dumps(inputs, indent=2))
     spec = work.folder / SPEC_FILE
-    spec.write_text(json.dumps(work.spec, indent=2))
+    if work.lease.part == 0:  # the folder is shared
+        (work.folder / INPUTS_FILE).write_text(json.dumps(inputs, indent=2))
+        spec.write_text(json.dumps(work.spec, indent=2))
     return spec
 
 
@@ -68,7 +69,7 @@ def check_inputs(work: Work) -> Inputs:
     for key, entry in work.inputs.items():
         path = Path(entry["path"] or "")
         if key == RESUME:
-            inputs |= _resume(work)
+            inputs |= _resume(work) if work.lease.part == 0 else {}
         elif key in (OUTPUT, CACHE):
             path.mkdir(parents=True, exist_ok=True)
             inputs[key] = entry

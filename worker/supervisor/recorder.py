@@ -73,7 +73,7 @@ class Recorder:
 
         `close` gets what the attempt was asked to leave for; its transaction began with the fence.
         """
-        while (portion := read_portion(self.folder, self.offset)).offset > self.offset or self.extra:
+        while (portion := self._read()).offset > self.offset or self.extra:
             self._tell(portion, insist)
 
         def last(session: Session) -> None:
@@ -85,12 +85,16 @@ class Recorder:
     def _look(self) -> Portion:
         """What is not told yet; read anew only when the file has grown."""
         if (length := size(self.folder)) != self._seen or self._portion.offset < self.offset:
-            self._seen, self._portion = length, read_portion(self.folder, self.offset)
+            self._seen, self._portion = length, self._read()
             reached = [event.step for event in self._portion.events if isinstance(event, Progress | Metrics)]
             self.step = max([self.step, *reached])
             told = [event for event in self._portion.events if isinstance(event, Progress)]
             self.progress = told[-1] if told else self.progress
         return self._portion
+
+    def _read(self) -> Portion:
+        """Part 0 tells what the run says; parts on other machines share its folder and tell of themselves alone."""
+        return read_portion(self.folder, self.offset) if self.lease.part == 0 else Portion([], self.offset)
 
     def _tell(self, portion: Portion, run: Run = reach) -> Orders:
         extra = list(self.extra)

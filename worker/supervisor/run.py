@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from worker.patience import Unreachable, insist
 from worker.processes import become_subreaper, boottime, dying_with, identify
 from worker.settings import locks_folder, worker_settings
 from worker.supervisor import command, verdict
+from worker.supervisor.command import Meeting
 from worker.supervisor.curves import Curves
 from worker.supervisor.hang import Hung, Watch, keep_stacks
 from worker.supervisor.leaving import Leaving, kill_attempt
@@ -41,7 +43,7 @@ TRAININGS = ("pretrain", "finetune")  # kinds that run as a rank a device
 
 HUNG_HINT = "The artifact `stacks` shows where each rank stood."
 
-Core = Callable[[str, int, Path, Path], Sequence[str]]  # kind, ranks, spec, folder -> command line
+Core = Callable[[str, int, Path, Path, Meeting | None], Sequence[str]]  # kind, ranks, spec, folder -> command line
 
 
 def attend(lease: Lease, core: Core = command.command) -> None:
@@ -67,6 +69,7 @@ class Attendance:
         self.uuids = frozenset(device.uuid for device in work.devices if device.uuid)
         self.recorder = Recorder(work.lease, work.folder, work.events_offset, work.grace_s, beats(times))
         self.watch = Watch(worker_settings().hung_s)
+        self.log = log_file(work.folder, work.lease.part)
         self.curves = Curves(work.folder, self.uuids, self.recorder.beat.sample)
 
     def run(self) -> None:
@@ -91,9 +94,9 @@ class Attendance:
         self._obey()
         spec = prepare(self.work, worker_settings().min_free_mb)
         wait_for_devices(self.work, self._obey)
-        insist(lambda session: attempts.ready(session, self.work.lease))
-        self._await_go()
-        return self._spawn(spec)
+        endpoint = self._endpoint()
+        insist(lambda session: attempts.ready(session, self.work.lease, endpoint))
+        return self._spawn(spec, self._await_go())
 
     def _train(self, child: "subprocess.Popen[bytes]") -> "Ran":
         kills = inventory.oom_kills()
@@ -107,13 +110,14 @@ class Attendance:
         return Ran(end, oom_killed=inventory.oom_kills() > kills)
 
     def _tick(self) -> Answer | None:
-        self.recorder.extra += self.curves.sample(self.recorder.step)
+        if self.work.lease.part == 0:
+            self.recorder.extra += self.curves.sample(self.recorder.step)
         answer = self.recorder()
         self.watch.see(self.recorder.progress, time.monotonic())
         return answer
 
     def _end_hung(self, child: "subprocess.Popen[bytes]") -> End:
-        stacks = keep_stacks(self.work.folder, self.mark, self.work.folder / LOG_FILE)
+        stacks = keep_stacks(self.work.folder, self.mark, self.log)
         self.recorder.extra += [stacks] if stacks else []
         kill_attempt(self.mark)
         return End(child.wait())
@@ -123,7 +127,7 @@ class Attendance:
             log.error("a process cannot be killed; its devices stay taken")
             self._beat()
         self._await_empty_devices()
-        said, tail = words(self.work.folder), verdict.tail_of(self.work.folder / LOG_FILE)
+        said, tail = words(self.work.folder), verdict.tail_of(self.log)
         if ran.end.self_fenced:
             text = "The database was away for too long; the run was ended so that another machine may have it."
             self._end(lambda _: Verdict(Reason.self_fenced, text), ran.end.code)
@@ -165,12 +169,25 @@ class Attendance:
         except Unreachable:
             return None
 
-    def _await_go(self) -> None:
-        """The barrier: all machines of the attempt are ready."""
-        while insist(lambda session: attempts.orders(session, self.work.lease)).go_at is None:
+    def _endpoint(self) -> str | None:
+        """A free port of this machine, on the first of several."""
+        if self.work.nodes == 1 or self.work.lease.part:
+            return None
+        with socket.create_server((here.address(), 0)) as free:
+            return f"{here.address()}:{free.getsockname()[1]}"
+
+    def _await_go(self) -> Meeting | None:
+        """The barrier: all machines of the attempt are ready. How they meet, where they are several."""
+        while (orders := insist(lambda session: attempts.orders(session, self.work.lease))).go_at is None:
             self._obey()
             time.sleep(0.2)
         self._obey()
+        if self.work.nodes == 1:
+            return None
+        lease = self.work.lease
+        assert orders.rdzv_endpoint is not None  # written with part 0's being ready
+        name = f"{lease.attempt}-{lease.epoch}"
+        return Meeting(name, self.work.nodes, lease.part, orders.rdzv_endpoint, here.address())
 
     def _await_empty_devices(self) -> None:
         until = time.monotonic() + DEVICE_PATIENCE
@@ -180,19 +197,20 @@ class Attendance:
         if busy:
             log.error("devices are not empty: %s", "; ".join(busy))  # the node loop reports them, none is offered
 
-    def _spawn(self, spec: Path) -> "subprocess.Popen[bytes]":
+    def _spawn(self, spec: Path, meeting: Meeting | None) -> "subprocess.Popen[bytes]":
         ranks = len(self.work.devices) if self.work.kind in TRAININGS else 1
         gpus = [device.uuid for device in self.work.devices if device.uuid]
         machine_slots = len(inventory.gpus()) if gpus else here.slots(len(inventory.gpus()))
         threads = command.threads_per_rank(ranks, len(self.work.devices), machine_slots, inventory.cores())
-        with (self.work.folder / LOG_FILE).open("ab") as output:
+        interface = inventory.interface_of(meeting.address) if meeting else None
+        with self.log.open("ab") as output:
             return subprocess.Popen(
-                self.core(self.work.kind, ranks, spec, self.work.folder),
+                self.core(self.work.kind, ranks, spec, self.work.folder, meeting),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 cwd=self.work.folder,
-                env=command.environment(self.mark, threads, gpus, os.environ),
+                env=command.environment(self.mark, threads, gpus, os.environ, interface),
                 # Bound to this thread, which is the process's only one: when it dies, the run saves and leaves.
                 preexec_fn=dying_with(os.getpid(), signal.SIGTERM),
             )
@@ -214,6 +232,11 @@ class Ran:
     end: End
     oom_killed: bool = False
     hung: str = ""  # since when it had not stepped
+
+
+def log_file(folder: Path, part: int) -> Path:
+    """What the processes of a part print."""
+    return folder / (f"log-{part}.txt" if part else LOG_FILE)
 
 
 def beats(times: LeaseTimes) -> Beat:

@@ -142,3 +142,16 @@ def test_a_split_goes_one_way() -> None:
 def test_reading_specs_loads_no_torch() -> None:
     code = "import sys, cmac_core.specs, cmac_core.events, cmac_core.data.manifest; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"gpus": 3, "nodes": 2}, "gpus: 3 do not make equal parts on 2 nodes; give 2 or 4"),
+        ({"cpu_slots": 1, "nodes": 2}, "cpu_slots: 1 do not make equal parts on 2 nodes; give 2"),
+        ({"cpu_slots": 2, "gpu_model": "H200"}, "gpu_model: CPU slots have none"),
+    ],
+)
+def test_parts_of_a_training_are_equal_and_slots_have_no_model(asked: dict[str, object], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        JOB_SPEC.validate_python(MINIMAL["pretrain"] | {"resources": asked})

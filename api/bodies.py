@@ -128,6 +128,12 @@ class ChangeUser(Body):
         return _given(self)
 
 
+class NodeLabels(Body):
+    """What a machine is, for jobs that ask for it: all of its labels."""
+
+    labels: Labels
+
+
 class Because(Body):
     """Why a machine is taken out."""
 

@@ -190,6 +190,12 @@ class Client:
         path = f"/nodes/{self.node(name_or_id)['id']}/{verb}"
         return self._json(self.connection.post(path, {"reason": reason} if reason else None).json())
 
+    def label_node(self, name_or_id: str, labels: Mapping[str, str | None]) -> dict[str, Any]:
+        """Give a machine labels beside its own; None takes one away. Operators. Raises NotFound, Forbidden."""
+        node = self.node(name_or_id)
+        wanted = {key: value for key, value in {**(node.get("labels") or {}), **labels}.items() if value is not None}
+        return self._json(self.connection.put(f"/nodes/{node['id']}/labels", {"labels": wanted}).json())
+
     def set_device(self, device: str, verb: str) -> dict[str, Any]:
         """cordon one device or make it ready; its machine as it is then. Operators. Raises NotFound, Forbidden."""
         return self._json(self.connection.post(f"/devices/{device}/{verb}").json())

@@ -43,7 +43,9 @@ def create(address: str) -> Engine:
     a process that is stopped, or a machine that is cut off, in the middle of one would keep its rows locked from
     whoever wants to give it up for lost.
     """
-    silent_ms = int(max(SILENT_S, settings().times.suspect) * 1000)
+    times = settings().times
+    silent_ms = int(max(SILENT_S, times.suspect) * 1000)
+    probe_s = max(1, int(times.suspect / 3))
     given = make_url(address).query.get("options", "")
     options = f"{given} -c idle_in_transaction_session_timeout={silent_ms}".strip()
     return create_engine(
@@ -53,9 +55,12 @@ def create(address: str) -> Engine:
         max_overflow=35,  # as many as an API has request threads
         pool_recycle=1800,
         connect_args={
-            "connect_timeout": 5,
             "application_name": "cmac-lab",
-            "keepalives_idle": 30,
+            # A machine that is cut off must notice: it has to end its own runs before they are given away.
+            "connect_timeout": min(5, max(2, int(times.heartbeat))),
+            "tcp_user_timeout": int(times.suspect * 1000),
+            "keepalives_idle": probe_s,
+            "keepalives_interval": probe_s,
             "options": options,
         },
     )

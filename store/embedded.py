@@ -1,9 +1,11 @@
 """The PostgreSQL and the Redis that come in wheels: started detached below the home, stopped only when asked.
 
 Both outlive the process that started them, and starting what runs already changes nothing. Neither listens
-on a port: a unix socket in a folder of mode 0700 is all there is.
+on a port: a unix socket in a folder of mode 0700 is all there is. With CMAC_LISTEN other machines reach both at that
+address, by a password that is made at the first start.
 
-`python -m store.embedded start|stop|status` is for those that no CMAC_DATABASE_URL or CMAC_BROKER_URL replaces.
+`python -m store.embedded start|stop|status` is for those that no CMAC_DATABASE_URL or CMAC_BROKER_URL replaces;
+`urls` prints what other machines set these to.
 """
 
 import argparse
@@ -12,8 +14,10 @@ import hashlib
 import json
 import os
 import pwd
+import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +25,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 import psutil
@@ -33,13 +38,47 @@ ROOTS_STAND_IN = "pgserver"  # the name that the wheel's own starter uses
 START_S = 60.0  # a first start makes the database
 
 
+class Network(NamedTuple):
+    """Where other machines reach what is embedded."""
+
+    host: str
+    postgres: int  # ports
+    redis: int
+    password: str
+
+
+def network(settings: Settings) -> Network | None:
+    """Ports and password, made at the first call and kept in the home; None without CMAC_LISTEN."""
+    if settings.listen is None:
+        return None
+    file = make_home(settings) / "network.json"
+    if not file.exists():
+        made = {"postgres": _free_port(settings.listen), "redis": _free_port(settings.listen)}
+        draft = file.with_name(f"network.{secrets.token_hex(8)}")
+        draft.touch(mode=0o600)
+        draft.write_text(json.dumps(made | {"password": secrets.token_urlsafe(24)}))
+        with suppress(FileExistsError):  # the first of several processes wins
+            os.link(draft, file)
+        draft.unlink()
+    return Network(settings.listen, **json.loads(file.read_text()))
+
+
+def _free_port(host: str) -> int:
+    with socket.create_server((host, 0)) as free:
+        return int(free.getsockname()[1])
+
+
 def database_url(settings: Settings) -> str:
     """Address of the embedded PostgreSQL, running or not."""
+    if (at := network(settings)) is not None:
+        return f"postgresql://postgres:{at.password}@{at.host}:{at.postgres}/postgres"
     return f"postgresql://postgres@/postgres?host={quote(str(_sockets(settings) / 'pg'))}"
 
 
 def broker_url(settings: Settings) -> str:
     """Address of the embedded Redis, running or not, in Celery's form."""
+    if (at := network(settings)) is not None:
+        return f"redis://:{at.password}@{at.host}:{at.redis}/0"
     return f"redis+socket://{_sockets(settings) / 'redis' / 's'}"
 
 
@@ -53,7 +92,7 @@ def start_postgres(settings: Settings, *, durable: bool = True) -> None:
         if postgres.is_running():
             return
         postgres.prepare()
-        postgres.start(durable)
+        postgres.start(durable, network(settings))
 
 
 def stop_postgres(settings: Settings) -> bool:
@@ -73,7 +112,8 @@ def start_redis(settings: Settings) -> None:
         if _redis_process(settings) is not None:
             return
         sockets = _own_folder(_sockets(settings) / "redis")
-        (folder / "redis.conf").write_text(_redis_config(folder, sockets))
+        (folder / "redis.conf").write_text(_redis_config(folder, sockets, network(settings)))
+        (folder / "redis.conf").chmod(0o600)
         with (folder / "log").open("ab") as log:
             command = [str(_redis_server()), str(folder / "redis.conf")]
             subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True, cwd=folder)
@@ -179,9 +219,13 @@ class _Postgres:
             folder.chmod(0o700)
         if not (self.data / "PG_VERSION").exists():
             self.run("initdb", "--auth=trust", "--encoding=utf8", "--locale=C.UTF-8", "-U", "postgres", "-D", self.data)
+        self._admit()
 
-    def start(self, durable: bool) -> None:
-        options = f"-c listen_addresses='' -c unix_socket_directories='{self.sockets}' -c unix_socket_permissions=0700"
+    def start(self, durable: bool, at: Network | None) -> None:
+        listen = "''" if at is None else f"{at.host} -c port={at.postgres}"
+        options = (
+            f"-c listen_addresses={listen} -c unix_socket_directories='{self.sockets}' -c unix_socket_permissions=0700"
+        )
         options += " -c shared_buffers=64MB -c max_connections=200"
         if not durable:
             options += " -c fsync=off -c full_page_writes=off -c synchronous_commit=off"
@@ -203,6 +247,23 @@ class _Postgres:
             log = self.data / "log"
             tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""
             raise RuntimeError(f"{error}\n{tail}") from error
+        if at is not None:
+            self._set_password(at)
+
+    def _admit(self) -> None:
+        """Whoever comes by the network shows the password; initdb trusts loopback."""
+        file = self.data / "pg_hba.conf"
+        file.write_text("local all all trust\nhost all all all scram-sha-256\n")
+        if self.user is not None:
+            shutil.chown(file, self.user)
+
+    def _set_password(self, at: Network) -> None:
+        import psycopg
+        from psycopg import sql
+
+        where = {"host": str(self.sockets), "port": at.postgres, "user": "postgres", "dbname": "postgres"}
+        with psycopg.connect(**where, autocommit=True) as connection:
+            connection.execute(sql.SQL("ALTER ROLE postgres PASSWORD {}").format(sql.Literal(at.password)))
 
     @property
     def user(self) -> str | None:
@@ -277,9 +338,9 @@ def _redis_server() -> Path:
     return Path(spec.origin).parent / "bin" / "redis-server"
 
 
-def _redis_config(folder: Path, sockets: Path) -> str:
+def _redis_config(folder: Path, sockets: Path, at: Network | None) -> str:
     lines = {
-        "port": "0",
+        **({"port": "0"} if at is None else {"port": str(at.redis), "bind": at.host, "requirepass": at.password}),
         "unixsocket": f'"{sockets / "s"}"',
         "unixsocketperm": "700",
         "daemonize": "yes",
@@ -299,7 +360,10 @@ def _redis_process(settings: Settings) -> psutil.Process | None:
     """The server of this home, by its pid file and its command line."""
     try:
         process = psutil.Process(int((settings.root / "redis" / "pid").read_text()))
-        ours = "redis-server" in process.name() and str(_sockets(settings) / "redis") in " ".join(process.cmdline())
+        # It calls itself by its port where it has one.
+        at = network(settings)
+        known = str(_sockets(settings) / "redis") if at is None else f"{at.host}:{at.redis}"
+        ours = "redis-server" in process.name() and known in " ".join(process.cmdline())
         return process if ours and process.status() != psutil.STATUS_ZOMBIE else None
     except (FileNotFoundError, NotADirectoryError, ValueError, psutil.NoSuchProcess):
         return None
@@ -309,7 +373,8 @@ def _redis_answers(settings: Settings) -> bool:
     import redis
 
     try:
-        with redis.Redis(unix_socket_path=str(_sockets(settings) / "redis" / "s")) as client:
+        password = at.password if (at := network(settings)) else None
+        with redis.Redis(unix_socket_path=str(_sockets(settings) / "redis" / "s"), password=password) as client:
             return bool(client.ping())
     except redis.ConnectionError:
         return False
@@ -324,12 +389,18 @@ def _await(ready: Callable[[], bool], log: Callable[[], str], name: str) -> None
 
 
 def main() -> int:
-    """Start, stop, or tell (as JSON) what runs. 1 with a reason on stderr when something does not come up."""
+    """Start, stop, or tell what runs (as JSON) or where others find it. 1 with a reason on stderr when it fails."""
     parser = argparse.ArgumentParser(prog="python -m store.embedded", description=main.__doc__)
-    parser.add_argument("action", choices=["start", "stop", "status"])
+    parser.add_argument("action", choices=["start", "stop", "status", "urls"])
     action = parser.parse_args().action
     found = own_settings()
     postgres, redis = found.database_url is None, found.broker_url is None
+    if action == "urls":
+        if found.listen is None:
+            sys.stderr.write("Other machines reach nothing of this home: set CMAC_LISTEN to this machine's address.\n")
+            return 1
+        sys.stdout.write(f"CMAC_DATABASE_URL={database_url(found)}\nCMAC_BROKER_URL={broker_url(found)}\n")
+        return 0
     try:
         if action == "start":
             if postgres:

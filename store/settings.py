@@ -34,6 +34,11 @@ class Settings(BaseSettings):
     home: Path = Field(Path("~/.cmac-lab"), description="Data, keys and sockets of this installation.")
     database_url: str | None = Field(None, description="postgresql://...; without one the embedded PostgreSQL.")
     broker_url: str | None = Field(None, description="redis://...; without one the embedded Redis.")
+    listen: str | None = Field(
+        None,
+        description="Address at which the embedded PostgreSQL and Redis are there for other machines, with a password; "
+        "without one they have no port.",
+    )
     lease: str = Field("10/30/100/120", description="heartbeat/suspect/fence/lost, seconds.")
     node_name: str = Field(default_factory=socket.gethostname, description="Unique among the lab's machines.")
     node_address: str | None = Field(

@@ -9,7 +9,7 @@ from pydantic import Field
 from sqlalchemy.orm import Session
 
 from api.authentication import OperatorDep, PrincipalDep, ViewerDep
-from api.bodies import Because, NewKey, NewQuota, Rotation, parse_body
+from api.bodies import Because, NewKey, NewQuota, NodeLabels, Rotation, parse_body
 from api.dependencies import SessionDep
 from api.json_bodies import JsonBody, OptionalJsonBody
 from api.openapi import problems, takes
@@ -121,6 +121,17 @@ def drain_node(
 def ready_node(node_id: UUID, principal: OperatorDep, session: SessionDep, trail: TrailDep) -> dict[str, Any]:
     """Offer it again (operators)."""
     return _set_node(session, trail, node_id, NodeState.ready, None)
+
+
+@router.put("/nodes/{node_id}/labels", responses=problems(403, 404, 422))
+def put_node_labels(
+    node_id: UUID, body: JsonBody, principal: OperatorDep, session: SessionDep, trail: TrailDep
+) -> dict[str, Any]:
+    """Set all labels of a machine; jobs ask for them by `resources.node_labels` (operators)."""
+    labels = parse_body(NodeLabels, body).labels
+    node = nodes.put_labels(session, node_id, labels)
+    trail.write("node.labels", node.name, {"labels": labels})
+    return nodes.one(session, node_id)
 
 
 def _set_node(session: Session, trail: TrailDep, node_id: UUID, state: NodeState, body: Any) -> dict[str, Any]:

@@ -51,6 +51,25 @@ def ready(node: NodeArgument, device: DeviceOption = None, json: JsonFlag = Fals
     _set(node, "ready", device, "", json=json, url=url)
 
 
+@node.command()
+def label(
+    node: NodeArgument,
+    labels: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="KEY= takes one away.")],
+    json: JsonFlag = False,
+    url: UrlOption = None,
+) -> None:
+    """Say what a machine is, for jobs that ask for it (resources.node_labels)."""
+    wanted: dict[str, str | None] = {}
+    for text in labels:
+        key, given, value = text.partition("=")
+        if not (key and given):
+            raise BadInput(f"{text!r} is not KEY=VALUE")
+        wanted[key] = value or None
+    with Client(url) as lab:
+        row = lab.label_node(node, wanted)
+    answer(row, lambda: _table(row), as_json=json)
+
+
 def _set(node: str, verb: str, device: int | None, reason: str, *, json: bool, url: str | None) -> None:
     with Client(url) as lab:
         if device is None:
@@ -71,6 +90,7 @@ def _device(row: Mapping[str, Any], index: int) -> str:
 
 def _table(row: Mapping[str, Any]) -> RenderableType:
     title = f"{row['name']}: {row['state']}" + (f" ({row['reason']})" if row.get("reason") else "")
+    title += "".join(f", {key}={value}" for key, value in sorted((row.get("labels") or {}).items()))
     made = tables.table("device", "model", "state", "runs", title=escape(title))
     for one in row["devices"]:
         runs = str(one["lease"]["job"])[:8] if one["lease"] else ""

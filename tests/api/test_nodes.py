@@ -34,6 +34,15 @@ def test_one_device_is_taken_out_and_offered_again(lab: Any, node: dict[str, Any
     assert states == ["cordoned", "ok"]
 
 
+def test_a_machines_labels_are_set_as_a_whole(lab: Any, node: dict[str, Any]) -> None:
+    path = f"/nodes/{node['id']}/labels"
+    assert lab.http.put(path, json={"labels": {"disk": "nvme"}}).json()["labels"] == {"disk": "nvme"}
+    assert lab.http.put(path, json={"labels": {}}).json()["labels"] == {}
+    refusal(lab.http.put(path, json={"labels": {"disk": 1}}), 422, "invalid_spec")
+    with lab.client(lab.key(Role.submitter)) as http:
+        refusal(http.put(path, json={"labels": {}}), 403, "forbidden")
+
+
 def test_only_operators_do_so_and_unknown_ones_are_said(lab: Any, node: dict[str, Any]) -> None:
     none = "00000000-0000-0000-0000-000000000000"
     paths = [f"/nodes/{{}}/{verb}" for verb in ("cordon", "drain", "ready")]

@@ -41,13 +41,16 @@ import os, signal, sys, time
 from pathlib import Path
 from cmac_core.events import *
 folder = Path(sys.argv[1])
-log = EventLog(folder)
-say = log.write
+number = int(sys.argv[2])  # of the rank
+log = EventLog(folder) if number == 0 else None
+def say(event):
+    if log: log.write(event)
 def leaving(*_):
     say(Ended(outcome="left")); sys.exit(75)
 def rank():
     signal.signal(signal.SIGUSR1, leaving); signal.signal(signal.SIGTERM, leaving)
-    (folder / "rank.tmp").write_text(str(os.getpid())); os.rename(folder / "rank.tmp", folder / "rank-0.pid")
+    draft = folder / f"{number}.tmp"
+    draft.write_text(str(os.getpid())); os.rename(draft, folder / f"rank-{number}.pid")
 say(Started(spec={}, versions={}, world_size=1))
 """
 
@@ -57,8 +60,10 @@ from store.attempts import Lease
 from worker import logs
 from worker.supervisor.run import attend
 logs.set_up()
-attempt, epoch, program = sys.argv[1:]
-attend(Lease(uuid.UUID(attempt), int(epoch)), lambda kind, ranks, spec, folder, meeting: [sys.executable, program, str(folder)])
+attempt, epoch, part, program = sys.argv[1:]
+def core(kind, ranks, spec, folder, meeting):
+    return ["env", f"RANK={part}", sys.executable, program, str(folder), part]
+attend(Lease(uuid.UUID(attempt), int(epoch), int(part)), core)
 """
 
 
@@ -91,12 +96,12 @@ class Stage:
     def claim(self, lease: Lease) -> None:
         assert database.transact(lambda session: attempts.claim(session, lease.attempt, lease.epoch, self.node))
 
-    def supervise(self, lease: Lease, program: str) -> "subprocess.Popen[bytes]":
+    def supervise(self, lease: Lease, program: str, **settings: str) -> "subprocess.Popen[bytes]":
         """A real supervisor, in a process of its own, with this program in the core's place."""
         file = self.folder / f"{uuid.uuid4().hex}.py"
         file.write_text(RUN + program)
-        arguments = [str(lease.attempt), str(lease.epoch), str(file)]
-        env = os.environ | {marks.VARIABLE: str(here.mark(lease))}
+        arguments = [str(lease.attempt), str(lease.epoch), str(lease.part), str(file)]
+        env = os.environ | {marks.VARIABLE: str(here.mark(lease))} | settings
         with (self.folder / "supervisor.txt").open("ab") as log:
             process = subprocess.Popen([sys.executable, "-c", SUPERVISOR, *arguments], env=env, stdout=log, stderr=log)
         self.processes.append(process)

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from worker.marks import Mark
-from worker.supervisor.command import command, environment, threads_per_rank
+from worker.supervisor.command import Meeting, command, environment, threads_per_rank
 
 
 def test_a_pretraining_goes_through_torchrun_without_restarts_of_its_own() -> None:
@@ -12,6 +12,15 @@ def test_a_pretraining_goes_through_torchrun_without_restarts_of_its_own() -> No
     assert line[1:] == [
         *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=0"),
         *("-m", "cmac_core", "/a/spec.json", "--run-dir", "/a"),
+    ]
+
+
+def test_on_several_machines_everything_is_said_and_nothing_guessed() -> None:
+    meeting = Meeting("a7-3", 2, 1, "10.0.0.1:4711", "10.0.0.2")
+    assert command("finetune", 1, Path("/a/spec.json"), Path("/a"), meeting)[1:11] == [
+        *("-m", "torch.distributed.run", "--nnodes=2", "--rdzv-backend=c10d", "--rdzv-endpoint=10.0.0.1:4711"),
+        *("--rdzv-id=a7-3", "--rdzv-conf=is_host=0,read_timeout=300", "--local-addr=10.0.0.2"),
+        *("--nproc-per-node=1", "--max-restarts=0"),
     ]
 
 

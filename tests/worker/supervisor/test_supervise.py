@@ -67,6 +67,13 @@ def test_the_exit_code_comes_back(spawn: Spawn, leave: Leave) -> None:
     assert supervise(child, Ticks([GO_ON]), leave(child), FAST) == (3, False)
 
 
+def test_a_rank_of_another_machine_is_not_asked_in_anyones_stead(spawn: Spawn, leave: Leave, tmp_path: Path) -> None:
+    """The folder is shared: over there that number is a rank, here it is the launcher."""
+    child = spawn("import time; time.sleep(0.3)")
+    (tmp_path / "rank-1.pid").write_text(str(child.pid))
+    assert supervise(child, Ticks([Answer(stop=True, grace=10)]), leave(child), FAST).code == 0
+
+
 def test_a_database_that_is_away_stops_nothing(spawn: Spawn, leave: Leave) -> None:
     child = spawn("import time; time.sleep(0.3)")
     ticks = Ticks([GO_ON, *[Unreachable()] * 5, GO_ON])

@@ -357,13 +357,11 @@ def _redis_config(folder: Path, sockets: Path, at: Network | None) -> str:
 
 
 def _redis_process(settings: Settings) -> psutil.Process | None:
-    """The server of this home, by its pid file and its command line."""
+    """The server of this home, by its pid file and its folder."""
     try:
         process = psutil.Process(int((settings.root / "redis" / "pid").read_text()))
-        # It calls itself by its port where it has one.
-        at = network(settings)
-        known = str(_sockets(settings) / "redis") if at is None else f"{at.host}:{at.redis}"
-        ours = "redis-server" in process.name() and known in " ".join(process.cmdline())
+        # Its command line tells a socket or a port; it works in its own folder either way.
+        ours = "redis-server" in process.name() and process.cwd() == str((settings.root / "redis").resolve())
         return process if ours and process.status() != psutil.STATUS_ZOMBIE else None
     except (FileNotFoundError, NotADirectoryError, ValueError, psutil.NoSuchProcess):
         return None

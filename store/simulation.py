@@ -241,8 +241,11 @@ def _pending(job: uuid.UUID, ask: Ask, now: float) -> Pending:
 def _running(job: uuid.UUID, held: _Held, now: float) -> list[Running]:
     elapsed, ask = now - held.start_s, held.ask
     left_s = max(ask.expected_s - elapsed, 60.0)
-    more = {"project": ask.project, "owner": ask.user, "tier": ask.priority.rank, "ran_s": elapsed}
-    return [Running(job, spot.node, GPU, len(spot.devices), left_s, **more) for spot in held.spots]
+    who = {"project": ask.project, "owner": ask.user}
+    return [
+        Running(job, spot.node, GPU, len(spot.devices), left_s, tier=ask.priority.rank, ran_s=elapsed, **who)
+        for spot in held.spots
+    ]
 
 
 def report(found: Replay, machines: Sequence[Machine]) -> dict[str, Any]:

@@ -62,6 +62,30 @@ def test_they_survive_their_starter_keep_their_data_and_stop_when_asked(home: Pa
         assert client.get("kept") == b"yes"
 
 
+def test_other_machines_reach_them_by_a_password_alone(home: Path) -> None:
+    settings = Settings(home=home, listen="127.0.0.1")
+    embedded.start_postgres(settings, durable=False)
+    embedded.start_redis(settings)
+    at = embedded.network(settings)
+    assert at is not None
+    assert stat.S_IMODE((home / "network.json").stat().st_mode) == 0o600
+    assert ask(settings).startswith("18")
+    address = embedded.database_url(settings)
+    assert f"@127.0.0.1:{at.postgres}/" in address
+    for wrong in (address.replace(at.password, "guess"), address.replace(f":{at.password}", "")):
+        with pytest.raises(psycopg.OperationalError, match="password"):
+            psycopg.connect(wrong)
+    with redis.Redis.from_url(embedded.broker_url(settings)) as client:
+        assert client.ping()
+    with redis.Redis(host=at.host, port=at.redis) as stranger, pytest.raises(redis.AuthenticationError):
+        stranger.ping()
+    env = os.environ | {"CMAC_HOME": str(home), "CMAC_LISTEN": "127.0.0.1"}
+    command = [sys.executable, "-m", "store.embedded", "urls"]
+    told = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+    assert told.splitlines() == [f"CMAC_DATABASE_URL={address}", f"CMAC_BROKER_URL={embedded.broker_url(settings)}"]
+    assert embedded.is_running(Settings(home=home)) == {"postgres": True, "redis": True}
+
+
 def test_nobody_else_may_enter_and_nothing_outside_is_widened(home: Path) -> None:
     settings = Settings(home=home / "deep")
     before = stat.S_IMODE(home.stat().st_mode)

@@ -113,6 +113,8 @@ def resend_unclaimed(session: Session) -> int:
     waiting = waiting.order_by(Part.attempt_id).limit(MOST_AT_ONCE).with_for_update(skip_locked=True)
     parts = session.scalars(waiting.execution_options(populate_existing=True)).all()
     for part in parts:
+        if part.state is not PartState.dispatched:
+            continue  # given up with another part of its attempt
         if part.sends < MOST_SENDS:
             part.sends += 1
             part.dispatched_at = func.now()
@@ -143,7 +145,13 @@ def reject_unstarted(session: Session) -> int:
 def release_unready(session: Session) -> int:
     """A barrier that not all parts reach in time lets all of them go."""
     late = and_(Part.state == PartState.ready, Part.ready_at < _ago(settings().times.scaled(BARRIER_S)))
-    return _give_up(session, late, Reason.gang_timeout, "Not all machines were ready in time.")
+    waiting = select(Part.attempt_id).where(late)
+    absent = select(Part.node_id).where(Part.attempt_id.in_(waiting), Part.state == PartState.dispatched)
+    nodes_absent = session.scalars(absent.order_by(Part.node_id)).all()
+    released = _give_up(session, late, Reason.gang_timeout, "Not all machines were ready in time.")
+    for node in nodes_absent if released else ():
+        _note(session, node)
+    return released
 
 
 def settle_children(session: Session) -> int:

@@ -36,10 +36,8 @@ def placed(lab: Lab) -> tuple[Job, list[Lease]]:
 
 def taken_up(lab: Lab, *leases: Lease) -> None:
     for lease in leases:
-        node = lab.session.scalars(
-            select(Part.node_id).where(Part.attempt_id == lease.attempt, Part.part == lease.part)
-        )
-        assert attempts.claim(lab.session, lease.attempt, lease.epoch, node.one()) == lease
+        node = lab.session.get_one(Part, (lease.attempt, lease.part)).node_id
+        assert attempts.claim(lab.session, lease.attempt, lease.epoch, node) == lease
         assert attempts.adopt(lab.session, lease, 1, 1, 1, "b").nodes == 2
 
 
@@ -142,4 +140,5 @@ def test_a_barrier_that_one_never_reaches_lets_all_go_and_notes_who_was_absent(p
     pair.session.rollback()
     pair.session.expire_all()
     assert (job.state, job.reason, job.rejections, job.infra_restarts) == (JobState.queued, "gang_timeout", 1, 0)
-    assert dict(pair.session.execute(select(Node.name, Node.unclaimed)).tuples()) == {"here": 1, "there": 0}
+    noted = {name: count for name, count in pair.session.execute(select(Node.name, Node.unclaimed))}
+    assert noted == {"here": 1, "there": 0}

@@ -261,8 +261,9 @@ class _Postgres:
         import psycopg
         from psycopg import sql
 
-        where = {"host": str(self.sockets), "port": at.postgres, "user": "postgres", "dbname": "postgres"}
-        with psycopg.connect(**where, autocommit=True) as connection:
+        with psycopg.connect(
+            host=str(self.sockets), port=at.postgres, user="postgres", dbname="postgres", autocommit=True
+        ) as connection:
             connection.execute(sql.SQL("ALTER ROLE postgres PASSWORD {}").format(sql.Literal(at.password)))
 
     @property

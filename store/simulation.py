@@ -241,11 +241,10 @@ def _pending(job: uuid.UUID, ask: Ask, now: float) -> Pending:
 def _running(job: uuid.UUID, held: _Held, now: float) -> list[Running]:
     elapsed, ask = now - held.start_s, held.ask
     left_s = max(ask.expected_s - elapsed, 60.0)
-    who = {"project": ask.project, "owner": ask.user}
-    return [
-        Running(job, spot.node, GPU, len(spot.devices), left_s, tier=ask.priority.rank, ran_s=elapsed, **who)
-        for spot in held.spots
-    ]
+    found = Running(
+        job, job, GPU, 0, left_s, project=ask.project, owner=ask.user, tier=ask.priority.rank, ran_s=elapsed
+    )
+    return [found._replace(node=spot.node, devices=len(spot.devices)) for spot in held.spots]
 
 
 def report(found: Replay, machines: Sequence[Machine]) -> dict[str, Any]:

@@ -171,6 +171,7 @@ def _give_resources(known: Capacity, resolved: Resolved, found: Findings) -> Non
     spec = resolved.spec
     asked = spec.resources
     resolved.wants = line.wants(asked.gpu_model, asked.node_labels)
+    fit = known.wanted(resolved.wants)
     if asked.nodes > 1 and not isinstance(spec, Pretrain | Finetune):
         message = f"a {spec.kind} runs as one process on one machine; trainings alone share several"
         found.add(InvalidSpec, "/resources/nodes", message, asked.nodes, "leave it out")
@@ -178,11 +179,11 @@ def _give_resources(known: Capacity, resolved: Resolved, found: Findings) -> Non
         resolved.gpus = asked.gpus
     elif asked.cpu_slots is not None:
         resolved.cpu_slots = asked.cpu_slots
-    elif asked.gpu_model or (known.wanted(resolved.wants).gpus and not isinstance(spec, Pack | Import)):
+    elif asked.gpu_model or (fit.gpus and not isinstance(spec, Pack | Import)):
         resolved.gpus = asked.nodes
     elif isinstance(spec, Pretrain):
-        fitting = (n for n in range(known.cpu_slots, 0, -1) if compatibility.divides(spec, n * asked.nodes))
-        resolved.cpu_slots = next(fitting, max(1, known.cpu_slots)) * asked.nodes
+        fitting = (n for n in range(fit.cpu_slots, 0, -1) if compatibility.divides(spec, n * asked.nodes))
+        resolved.cpu_slots = next(fitting, max(1, fit.cpu_slots)) * asked.nodes
     else:
         resolved.cpu_slots = asked.nodes
     if isinstance(spec, Pretrain | Finetune):

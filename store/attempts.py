@@ -438,7 +438,10 @@ _ORDERS = (
 )
 
 
-def _orders(row: Row[Any]) -> Orders:
+_Orders = Row[Desired, StopFor | None, datetime | None, Any, datetime | None, str | None, float | None]
+
+
+def _orders(row: _Orders) -> Orders:
     stop_in_s = None if row.stop_in_s is None else float(row.stop_in_s)
     wanted = (row.desired, row.stop_for, row.stop_deadline, stop_in_s, row.go_at)
     return Orders(*wanted, left_s=row.left_s, rdzv_endpoint=row.rdzv_endpoint)

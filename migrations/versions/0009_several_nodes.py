@@ -1,8 +1,4 @@
-"""Jobs over several nodes, and the nodes that a job may go to.
-
-Revision ID: 0005
-Revises: 0004
-"""
+"""Jobs over several nodes, and the nodes that a job may go to."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -15,7 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Apply."""
+    op.execute("SET LOCAL lock_timeout = '5s'")
     labels = postgresql.JSONB(none_as_null=True, astext_type=sa.Text())
     op.add_column("jobs", sa.Column("nodes", sa.BigInteger(), server_default="1", nullable=False))
     op.add_column("jobs", sa.Column("gpu_model", sa.Text(), nullable=True))
@@ -23,6 +19,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Revert. What jobs asked for stays in their specs."""
+    op.execute("SET LOCAL lock_timeout = '5s'")
+    # What jobs asked for stays in their specs.
     for column in ("node_labels", "gpu_model", "nodes"):
         op.drop_column("jobs", column)

@@ -50,7 +50,7 @@ def place_two_on_one() -> None:
     def place(lab: Lab) -> None:
         job = lab.submit("retrieval", name="chaos-0", resources={"cpu_slots": 1})
         node, device = lab.node(slots=4), lab.session.scalars(select(Device).limit(1)).one()
-        attempts.place(lab.session, job.id, node.id, [device])
+        attempts.place(lab.session, job.id, [(node.id, [device])])
 
     steps(place)
     steps(place)

@@ -82,6 +82,8 @@ STOPPED: Mapping[StopFor, Reason] = {
 
 def tells_more(reason: Reason, than: Reason) -> bool:
     """Whether the end of one machine's part says why another's lost its ranks, which itself knows only that."""
+    if than is Reason.ok:  # its ranks left well; whether the run did, part 0 knows
+        return reason is not Reason.ok
     end = ENDS[reason]
     known = end.to is JobState.failed or end.budget in (Budget.user, Budget.infra)
     return than is Reason.supervisor_lost and reason is not than and known

@@ -97,6 +97,8 @@ def test_the_first_reason_counts_unless_another_part_knows_better(pair: Lab) -> 
     assert not ends.tells_more(Reason.oom, than=Reason.data_error)
     assert not ends.tells_more(Reason.drained, than=Reason.supervisor_lost)
     assert not ends.tells_more(Reason.ok, than=Reason.supervisor_lost)
+    assert ends.tells_more(Reason.oom, than=Reason.ok)
+    assert not ends.tells_more(Reason.ok, than=Reason.ok)
 
 
 def test_a_part_that_nobody_took_up_ends_with_the_one_that_was(pair: Lab) -> None:

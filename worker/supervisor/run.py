@@ -138,6 +138,8 @@ class Attendance:
             late = self.recorder.out_of_time
 
             def judge(stop_for: StopFor | None) -> Verdict:
+                if self.work.lease.part and code == 0 and said.ended is None:
+                    return Verdict(Reason.ok)  # part 0 tells how the run ended, perhaps a moment later
                 return verdict.judge(code, said, stop_for, oom_killed=killed, tail=tail, out_of_time=late)
 
             self._end(judge, code, tail)

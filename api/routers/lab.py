@@ -123,7 +123,7 @@ def ready_node(node_id: UUID, principal: OperatorDep, session: SessionDep, trail
     return _set_node(session, trail, node_id, NodeState.ready, None)
 
 
-@router.put("/nodes/{node_id}/labels", responses=problems(403, 404, 422))
+@router.put("/nodes/{node_id}/labels", responses=problems(403, 404), openapi_extra=takes(NodeLabels))
 def put_node_labels(
     node_id: UUID, body: JsonBody, principal: OperatorDep, session: SessionDep, trail: TrailDep
 ) -> dict[str, Any]:

@@ -67,6 +67,7 @@ CALLS: dict[str, Rule] = {
     "POST /roots": "operate",
     "GET /nodes": "look",
     "GET /nodes/{node_id}": "look",
+    "PUT /nodes/{node_id}/labels": "operate",
     "POST /nodes/{node_id}/cordon": "operate",
     "POST /nodes/{node_id}/drain": "operate",
     "POST /nodes/{node_id}/ready": "operate",

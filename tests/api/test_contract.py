@@ -24,7 +24,7 @@ CHECKS = [
 ]
 FIXTURES = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much]
 DOCUMENT = schemathesis.openapi.from_dict(make_app(ApiSettings()).openapi())
-# Streams stay open, and drawing from the schema of all specs takes minutes: test_streams and test_any_body are for those.
+# Streams stay open; drawing from the schema of all specs takes minutes. test_streams and test_any_body are for those.
 DOCUMENT = DOCUMENT.exclude(path_regex="/stream$").exclude(path="/jobs", method="POST")
 
 

@@ -223,11 +223,18 @@ def test_a_trace_is_replayed_and_a_bad_one_named(cmac: Cmac, tmp_path: Path) -> 
 def test_without_a_trace_it_is_the_history_and_an_empty_one_is_said(cmac: Cmac, tmp_path: Path) -> None:
     none = cmac("simulate", "--nodes", "1x8")
     assert (none.code, "no job of this lab has ended on a GPU" in none.err) == (2, True)
-    row = {"gpus": 2, "owner": "ana", "project": "p", "priority": "high", "submitted_at": "2026-11-26T12:00:00.000Z"}
+    row = {
+        "gpus": 2,
+        "nodes": 1,
+        "owner": "ana",
+        "project": "p",
+        "priority": "high",
+        "submitted_at": "2026-11-26T12:00:00.000Z",
+    }
     times = {"started_at": "2026-11-26T12:01:00.000Z", "ended_at": "2026-11-26T12:03:00.000Z"}
     file = tmp_path / "history.csv"
     assert write_history(file, [row | times, row | times | {"gpus": 0}, row | {"started_at": None}]) == 1
-    assert "ana,p,2,120.0,high" in file.read_text()
+    assert "ana,p,2,1,120.0,high" in file.read_text()
     assert cmac("simulate", str(file)).code == 0
 
 
@@ -339,8 +346,8 @@ def test_projects_and_users_are_made_listed_and_changed(cmac: Cmac) -> None:
     again = cmac("project", "add", "video")
     assert (again.code, "already" in again.err) == (2, True)
     assert "video" in cmac("project", "list").out
-    assert json.loads(cmac("user", "add", "ana", "--json").out)["role"] == "submitter"
-    assert cmac("user", "set", "ana").code == 2
-    changed = json.loads(cmac("user", "set", "ana", "--role", "operator", "--disable", "--json").out)
+    assert json.loads(cmac("user", "add", "newcomer", "--json").out)["role"] == "submitter"
+    assert cmac("user", "set", "newcomer").code == 2
+    changed = json.loads(cmac("user", "set", "newcomer", "--role", "operator", "--disable", "--json").out)
     assert (changed["role"], changed["disabled"]) == ("operator", True)
     assert "disabled" in cmac("user", "list").out

@@ -37,9 +37,12 @@ def _execute(statements: tuple[str, ...]) -> None:
 
 
 def _cut_off(seed: int, lost_s: float) -> Schedule:
-    """Long enough that the jobs go on elsewhere while the old supervisors still live, and once all have started."""
-    requests = tuple(Request(0.0, Course(place, 100, 0.2)) for place in range(2))
-    return Schedule(seed, requests, (Fault("machine cut off", 9.0, 1.4 * lost_s, 0),))
+    """Long enough that its jobs go on elsewhere while the old supervisors still live.
+
+    As many jobs as both machines hold, or the one that is cut off may have none; and once all of them have started.
+    """
+    requests = tuple(Request(0.0, Course(place, 90, 0.2)) for place in range(4))
+    return Schedule(seed, requests, (Fault("machine cut off", 8.0, 1.4 * lost_s, 0),))
 
 
 def _crowd(seed: int, _: float) -> Schedule:

@@ -1,5 +1,6 @@
 """How attempts end: every reason, where the job goes for it, and which budget pays (QUEUE 8)."""
 
+import signal
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
@@ -70,6 +71,7 @@ ENDS: Mapping[Reason, End] = {
 NO_PROGRESS = "no_progress"  # reason of a job (no attempt has it)
 DEPENDENCY_FAILED = "dependency_failed"
 INFRA_ENDS = 5  # without a new checkpoint between
+KILLED = (-signal.SIGKILL, -signal.SIGTERM)  # no program does that to itself
 BACKOFF_S, LONGEST_BACKOFF_S = 10.0, 600.0
 
 STOPPED: Mapping[StopFor, Reason] = {
@@ -115,7 +117,7 @@ def judge(
         return Verdict(asked, "It did not save in time and was ended.")
     if exit_code == LEFT:
         return Verdict(Reason.drained)
-    if started and exit_code != 0:
+    if (started and exit_code != 0) or exit_code in KILLED:
         # An error of its own it would have told: a process that goes without a word was killed.
         return Verdict(Reason.supervisor_lost, f"A process of the run was killed (exit code {exit_code}).")
     hint = "Look at the end of its log."

@@ -29,7 +29,12 @@ def test_a_failure_says_what_the_core_said() -> None:
 
 @pytest.mark.parametrize(
     ("code", "started", "reason"),
-    [(0, True, Reason.user_error), (1, False, Reason.user_error), (-11, True, Reason.supervisor_lost)],
+    [
+        (0, True, Reason.user_error),
+        (1, False, Reason.user_error),
+        (-11, True, Reason.supervisor_lost),
+        (-9, False, Reason.supervisor_lost),  # by somebody, before it could say that it had started
+    ],
 )
 def test_an_end_without_a_word_shows_the_log(code: int, started: bool, reason: Reason) -> None:
     verdict = judge(code, Words(started, None), None, oom_killed=False, tail="Traceback: boom")

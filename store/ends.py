@@ -71,6 +71,7 @@ ENDS: Mapping[Reason, End] = {
 NO_PROGRESS = "no_progress"  # reason of a job (no attempt has it)
 DEPENDENCY_FAILED = "dependency_failed"
 INFRA_ENDS = 5  # without a new checkpoint between
+OUT_OF_TIME = "Its walltime is used up."
 KILLED = (-signal.SIGKILL, -signal.SIGTERM)  # no program does that to itself
 BACKOFF_S, LONGEST_BACKOFF_S = 10.0, 600.0
 
@@ -129,7 +130,7 @@ def _by_its_word(ended: Ended, asked: Reason | None) -> Verdict:
         return Verdict(Reason.ok)
     if ended.outcome == "left":
         # Unasked (a container's SIGTERM) it is a drain: saved, and goes on later.
-        return Verdict(asked or Reason.drained, "Its walltime is used up." if asked is Reason.walltime else "")
+        return Verdict(asked or Reason.drained, OUT_OF_TIME if asked is Reason.walltime else "")
     # A rank that only saw another one go away gives no reason.
     return Verdict(Reason(ended.reason or Reason.supervisor_lost), ended.detail, ended.hint)
 
@@ -192,7 +193,7 @@ def decide(reason: Reason, facts: Facts) -> Decision:
         rejected = facts.rejections + 1
         wait = backoff_s(facts.rejections)
     if facts.out_of_time and to is JobState.queued:
-        to, why, detail, wait = JobState.failed, str(Reason.walltime), "Its walltime is used up.", 0.0
+        to, why, detail, wait = JobState.failed, str(Reason.walltime), OUT_OF_TIME, 0.0
     if facts.stop_for is StopFor.pause and to is JobState.queued:
         to, wait = JobState.paused, 0.0  # whatever went wrong on the way, nobody wants it to run now
     return Decision(to, why, detail, wait, user, infra, silent, rejected)

@@ -14,7 +14,7 @@ from store import quotas, walltime
 from store.ends import Reason
 from store.policy import ANYWHERE, DAY, LEAVING_S, Limits, Line, Pending, Running, Usage, Wants
 from store.states import DeviceKind, JobState
-from store.tables import JSON, Attempt, Checkpoint, Device, DeviceLease, Job
+from store.tables import JSON, Attempt, Device, DeviceLease, Job
 
 MOST_PLANNED = 10_000  # queued jobs that one pass looks at
 HALF_LIFE_S = 7 * DAY
@@ -49,8 +49,7 @@ _TOOK = text(
     """
 )
 
-_SAVED_AT = select(func.max(Checkpoint.created_at)).where(Checkpoint.attempt_id == Attempt.id).scalar_subquery()
-_SINCE = {"started": Attempt.created_at, "saved": func.coalesce(_SAVED_AT, Attempt.created_at)}
+_SINCE = {"started": Attempt.created_at, "saved": func.coalesce(walltime.SAVED_AT, Attempt.created_at)}
 ONE_DAY, SPARED_FOR, SPARED_AFTER = timedelta(days=1), timedelta(hours=2), 2  # preemptions of a job (QUEUE 4)
 
 

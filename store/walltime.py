@@ -12,7 +12,7 @@ from store.tables import Attempt, Checkpoint, Job
 
 HINT = "`cmac retry JOB --walltime 48h` goes on from its last checkpoint."
 
-_SAVED_AT = select(func.max(Checkpoint.created_at)).where(Checkpoint.attempt_id == Attempt.id).scalar_subquery()
+SAVED_AT = select(func.max(Checkpoint.created_at)).where(Checkpoint.attempt_id == Attempt.id).scalar_subquery()
 
 
 def check(walltime_s: float | None, grace_s: float) -> None:
@@ -30,7 +30,7 @@ def left() -> ColumnElement[float | None]:
 def charge(session: Session, job: Job, attempt: Attempt, reason: Reason) -> None:
     """Count what an attempt that has ended ran; what a fault of a machine has made it lose is given back."""
     lost = ENDS[reason].budget is Budget.infra
-    ran = _seconds(func.coalesce(_SAVED_AT, Attempt.running_at) if lost else func.now())
+    ran = _seconds(func.coalesce(SAVED_AT, Attempt.running_at) if lost else func.now())
     seconds = session.scalar(select(cast(ran, Double)).where(Attempt.id == attempt.id))
     job.used_s += max(0.0, seconds or 0.0)  # none of it running: it had not got as far
 

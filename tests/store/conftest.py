@@ -1,9 +1,11 @@
 """A lab with one machine, in one transaction or with real commits."""
 
+import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.orm import Session
 
 from store import database
@@ -28,3 +30,15 @@ def open_lab(committed: Engine) -> Iterator[Lab]:
         lab.dataset()
         session.commit()
         yield lab
+
+
+@pytest.fixture
+def empty(cluster: tuple[Path, Engine]) -> Iterator[Engine]:
+    """An empty database of its own in the shared cluster."""
+    name = f"m{uuid.uuid4().hex[:8]}"
+    with cluster[1].connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+        engine = create_engine(cluster[1].url.set(database=name))
+        yield engine
+        engine.dispose()
+        connection.execute(text(f"DROP DATABASE {name}"))

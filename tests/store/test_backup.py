@@ -4,30 +4,16 @@ import os
 import stat
 import subprocess
 import sys
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, func, inspect, select, text
+from sqlalchemy import Engine, func, inspect, select
 from sqlalchemy.orm import Session
 
 from store import backup, scheduler
 from store.states import JobState
 from store.tables import Attempt, DeviceLease, Job, JobEvent, Metric
 from tests.store.lab import Lab
-
-
-@pytest.fixture
-def elsewhere(cluster: tuple[Path, Engine]) -> Iterator[Engine]:
-    """Another, empty database."""
-    name = f"b{uuid.uuid4().hex[:8]}"
-    with cluster[1].connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-        engine = create_engine(cluster[1].url.set(database=name))
-        yield engine
-        engine.dispose()
-        connection.execute(text(f"DROP DATABASE {name}"))
 
 
 def run(*arguments: str, at: Engine) -> "subprocess.CompletedProcess[str]":
@@ -38,7 +24,7 @@ def run(*arguments: str, at: Engine) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
 
-def test_what_is_saved_comes_back_whole_and_goes_on(open_lab: Lab, elsewhere: Engine, tmp_path: Path) -> None:
+def test_what_is_saved_comes_back_whole_and_goes_on(open_lab: Lab, empty: Engine, tmp_path: Path) -> None:
     lab = open_lab
     done, waiting = lab.submit(), lab.submit()
     lab.succeed(done)
@@ -51,9 +37,9 @@ def test_what_is_saved_comes_back_whole_and_goes_on(open_lab: Lab, elsewhere: En
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert list(tmp_path.glob("*.part")) == []
 
-    done_so = run("restore", str(file), at=elsewhere)
+    done_so = run("restore", str(file), at=empty)
     assert done_so.returncode == 0, done_so.stderr
-    with Session(elsewhere) as session:
+    with Session(empty) as session:
         for table, count in counts.items():
             assert session.scalar(select(func.count()).select_from(table)) == count
         states = {job.id: job for job in session.scalars(select(Job))}
@@ -78,14 +64,14 @@ def test_nothing_is_written_over(open_lab: Lab, tmp_path: Path, capsys: pytest.C
     assert scheduler.run_pass("me").leading
 
 
-def test_what_cannot_be_done_is_told_and_leaves_no_half_file(elsewhere: Engine, tmp_path: Path) -> None:
-    nowhere = run("save", str(tmp_path / "no" / "lab.dump"), at=elsewhere)
+def test_what_cannot_be_done_is_told_and_leaves_no_half_file(empty: Engine, tmp_path: Path) -> None:
+    nowhere = run("save", str(tmp_path / "no" / "lab.dump"), at=empty)
     assert (nowhere.returncode, "No such file" in nowhere.stderr) == (2, True)
     broken = tmp_path / "broken.dump"
     broken.write_bytes(b"PGDMP but not really")
     for file, said in ((broken, "pg_restore"), (tmp_path / "none", "is no file")):
-        refused = run("restore", str(file), at=elsewhere)
+        refused = run("restore", str(file), at=empty)
         assert refused.returncode == 2
         assert said in refused.stderr
         assert "Traceback" not in refused.stderr
-    assert not inspect(elsewhere).get_table_names()
+    assert not inspect(empty).get_table_names()

@@ -1,27 +1,13 @@
 """Migrations and tables are in step, both ways."""
 
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy import Engine, inspect, text
 
 from store import migrate
 from store.states import JobState
 from store.tables import Table
-
-
-@pytest.fixture
-def empty(cluster: tuple[Path, Engine]) -> Iterator[Engine]:
-    """A database of its own in the shared cluster."""
-    name = f"m{uuid.uuid4().hex[:8]}"
-    with cluster[1].connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-        engine = create_engine(cluster[1].url.set(database=name))
-        yield engine
-        engine.dispose()
-        connection.execute(text(f"DROP DATABASE {name}"))
 
 
 def test_up_is_what_the_tables_say_and_down_leaves_nothing(empty: Engine) -> None:

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import gpu
-from benchmarks.gpu_variants import FusedNorm, _normalised, fused, padded
+from benchmarks.gpu import __main__ as gpu
+from benchmarks.gpu.step import SMOKE, Bench
+from benchmarks.gpu.variants import FusedNorm, _normalised, fused, padded
 from cmac_core.models.batch_norm import GroupedBatchNorm
 from cmac_core.models.r2plus1d import R2Plus1D18
 
@@ -24,7 +25,7 @@ def test_everything_runs_once_on_tiny_clips(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_part_that_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
-    bench = gpu.Bench(tmp_path, gpu.SMOKE, 60)
+    bench = Bench(tmp_path, SMOKE, 60)
     with bench.part("step", variant="x"):
         raise RuntimeError("out of memory")
     with bench.part("views") as go:
@@ -34,7 +35,7 @@ def test_a_part_that_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
 
 
 def test_nothing_is_begun_when_time_is_up(tmp_path: Path) -> None:
-    with gpu.Bench(tmp_path, gpu.SMOKE, -1).part("views") as go:
+    with Bench(tmp_path, SMOKE, -1).part("views") as go:
         assert not go
 
 

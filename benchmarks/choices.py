@@ -26,6 +26,7 @@ from cmac_core.events import Result, Saved, read
 from cmac_core.specs.presets import merged
 
 RESULTS = Path(__file__).parent / "results"
+EPOCHS = 16
 BASE: dict[str, Any] = {"preset": "mutual", "scale": "small", "precision": "fp32"}
 CHOICES: dict[str, dict[str, Any]] = {
     "mutual": {},
@@ -86,6 +87,11 @@ class Setting(NamedTuple):
     clips: int
     epochs: int
 
+    @property
+    def part(self) -> str:
+        """Where its table stands in the document."""
+        return f"choices, {self.grade}" + ("" if self.epochs == EPOCHS else f", {self.epochs} passes")
+
 
 def main() -> None:
     """Run what is missing, then write the table of all lines with this setting."""
@@ -94,7 +100,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--grade", choices=["easy", "middle", "hard"], default="middle")
     parser.add_argument("--clips", type=int, default=1250, help="of the corpus; four fifths train")
-    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of choices.jsonl")
     parser.add_argument("--out", type=Path, default=Path("docs/RESULTS.md"), help="document that the table goes into")
     parser.add_argument("--work", type=Path, default=Path(".cmac/choices"), help="folder of the corpus and of runs")
@@ -107,8 +113,8 @@ def main() -> None:
     missing = [(choice, seed) for seed in options.seeds for choice in options.only if (choice, seed) not in done]
     for line in measured(missing, setting, options.work, options.processes) if missing else ():
         append(lines, line)
-        write_part(options.out, f"choices, {setting.grade}", table(written(lines, setting), setting))
-    write_part(options.out, f"choices, {setting.grade}", table(written(lines, setting), setting))
+        write_part(options.out, setting.part, table(written(lines, setting), setting))
+    write_part(options.out, setting.part, table(written(lines, setting), setting))
     print(table(written(lines, setting), setting))
 
 

@@ -140,9 +140,10 @@ class Client:
         """Named folders of media."""
         return pages.items(self.connection, "/roots")
 
-    def checkpoints(self, limit: int | None = None, **filters: Any) -> Iterator[dict[str, Any]]:
-        """Checkpoints, newest first."""
-        return pages.items(self.connection, "/checkpoints", limit, **filters)
+    def checkpoints(self, limit: int | None = None, job: str | None = None) -> Iterator[dict[str, Any]]:
+        """Checkpoints that can be used, newest first; of one job also those that are bad, or deleted since."""
+        path = "/checkpoints" if job is None else f"/jobs/{job}/checkpoints"
+        return pages.items(self.connection, path, limit)
 
     def checkpoint(self, id_or_prefix: str) -> dict[str, Any]:
         """One checkpoint with its lineage, and where its weights and its card are. Raises NotFound, BadInput."""

@@ -1,17 +1,20 @@
 """Saved states: registered when whole, resumed from when good, removed when old."""
 
+from math import inf
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from cmac_core.events import Saved
+from cmac_core.specs.method import Checkpoints
+from cmac_core.training.retention import outdated
 from store import attempts, job_events, moves
 from store.attempts import Lease
 from store.errors import NotFound
 from store.keys import Principal
-from store.states import FINAL, CheckpointState
+from store.states import CheckpointState
 from store.tables import Checkpoint, Job
 
 
@@ -69,6 +72,7 @@ def save(session: Session, lease: Lease, job: Job, saved: Saved, folder: Path) -
         path=str(path),
         sha256=saved.sha256,
         bytes=saved.bytes,
+        metrics=saved.metrics or None,
         state=CheckpointState.ok if whole else CheckpointState.bad,
     )
     session.add(checkpoint)
@@ -80,24 +84,51 @@ def save(session: Session, lease: Lease, job: Job, saved: Saved, folder: Path) -
 
 
 def _let_go_of_older(session: Session, job: Job) -> None:
-    """Beyond the newest `checkpoints.keep`: what the core removed is deleted, the rest is to be."""
-    keep = job.spec.get("checkpoints", {}).get("keep", 0)
-    if keep == 0:
+    """Those that the job's `checkpoints` do not keep are to be removed, unless something names them."""
+    plan = Checkpoints.model_validate(job.spec.get("checkpoints", {"keep": 0}))
+    newest_first = [one for one in of_job(session, job.id) if (one.kind, one.state) == ("full", CheckpointState.ok)]
+    current, overtaken = _by_course(newest_first)
+    passes = job.spec.get("optim", {}).get("epochs", inf)
+    old = [*overtaken, *outdated(current, plan, passes)] if plan.keep else []
+    _remove(session, {one.id for one in old})
+
+
+def _by_course(newest_first: list[Checkpoint]) -> tuple[list[Checkpoint], list[Checkpoint]]:
+    """Those on the way to the newest one, and those of an earlier attempt from behind where a later one went on."""
+    current: list[Checkpoint] = []
+    for one in newest_first:
+        if not current or one.step < current[-1].step:
+            current.append(one)
+    return current, [one for one in newest_first if one not in current]
+
+
+def make_room(session: Session, job: Job) -> None:
+    """The disk of a locked job is full: its oldest checkpoint that nothing names goes, unless the job keeps all."""
+    if job.spec.get("checkpoints", {}).get("keep", 0) == 0:
         return
-    named = select(Job.checkpoint_id, Job.resume_checkpoint).where(Job.state.not_in(FINAL))
-    old = select(Checkpoint).where(
-        Checkpoint.job_id == job.id,
-        Checkpoint.kind == "full",
-        Checkpoint.state == CheckpointState.ok,
-        Checkpoint.pinned_by.is_(None),
-    )
-    old = old.order_by(Checkpoint.epoch.desc(), Checkpoint.step.desc()).offset(keep)
-    in_use = {job.resume_checkpoint, *(one for row in session.execute(named) for one in row)}
-    for checkpoint in session.scalars(old):
-        if not Path(checkpoint.path).exists():
-            checkpoint.state = CheckpointState.deleted
-        elif checkpoint.id not in in_use:
-            checkpoint.state = CheckpointState.deleting
+    good = [one for one in of_job(session, job.id) if (one.kind, one.state) == ("full", CheckpointState.ok)]
+    for one in reversed(good[1:]):
+        if _remove(session, {one.id}):
+            break
+
+
+def _remove(session: Session, ids: set[UUID]) -> int:
+    """Mark those of these that no job, of whatever state, names as its input or as where it goes on.
+
+    Whoever names one holds its row (`made.lock_named`) until their job is there: those are left for the next time.
+    """
+    if not ids:
+        return 0
+    free = select(Checkpoint).where(Checkpoint.id.in_(ids), Checkpoint.pinned_by.is_(None))
+    free = free.order_by(Checkpoint.id).with_for_update(skip_locked=True)
+    locked = session.scalars(free.execution_options(populate_existing=True)).all()
+    naming = select(Job.checkpoint_id, Job.resume_checkpoint)
+    naming = naming.where(or_(Job.checkpoint_id.in_(ids), Job.resume_checkpoint.in_(ids)))
+    named = {one for row in session.execute(naming) for one in row}
+    going = [one for one in locked if one.id not in named]
+    for checkpoint in going:
+        checkpoint.state = CheckpointState.deleting
+    return len(going)
 
 
 def mark_bad(session: Session, lease: Lease, checkpoint_id: UUID, detail: str) -> Checkpoint | None:

@@ -231,7 +231,7 @@ def list_checkpoints_of_job(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> ListView[CheckpointView]:
-    """States that it saved, newest first."""
+    """States that it saved, newest first, also those that were deleted since (`state`)."""
     jobs.get(session, job_id, principal)
     rows = [CheckpointView.model_validate(row) for row in checkpoints.of_job(session, job_id)]
     return cut(request, response, rows, lambda row: str(row.id), limit=limit, cursor=cursor)

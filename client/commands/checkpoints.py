@@ -19,7 +19,7 @@ CheckpointArgument = Annotated[str, typer.Argument(metavar="CHECKPOINT", help="I
 
 @checkpoint.command("list")
 def list_checkpoints(
-    job: Annotated[str | None, typer.Option(help="Only this job's.")] = None,
+    job: Annotated[str | None, typer.Option(help="Only this job's, with those that were deleted.")] = None,
     limit: Annotated[int, typer.Option(help="How many, newest first.")] = 30,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
@@ -27,14 +27,16 @@ def list_checkpoints(
 ) -> None:
     """List checkpoints."""
     with Client(url) as lab:
-        filters = {"job": lab.job(job).id} if job else {}
-        rows = list(lab.checkpoints(limit, **filters))
-    made = tables.table("id", "job", ("step", "right"), ("train epoch", "right"), ("size", "right"), ("age", "right"))
+        rows = list(lab.checkpoints(limit, lab.job(job).id if job else None))
+    made = tables.table(
+        "id", "job", ("step", "right"), ("train epoch", "right"), ("size", "right"), "state", ("age", "right")
+    )
     for row in rows:
         job_id = str(row.get("job") or row.get("job_id") or "")[:8]
         epoch = tables.number(row.get("train_epoch"))
         since = tables.age(row.get("created_at"))
-        made.add_row(str(row["id"])[:8], job_id, str(row.get("step")), epoch, tables.size(row.get("bytes")), since)
+        size, state = tables.size(row.get("bytes")), str(row.get("state"))
+        made.add_row(str(row["id"])[:8], job_id, str(row.get("step")), epoch, size, state, since)
     answer(rows, lambda: made if rows else "no checkpoints", as_json=json,
            ids=[str(row["id"]) for row in rows] if quiet else None)  # fmt: skip
 

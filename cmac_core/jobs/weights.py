@@ -11,10 +11,10 @@ from cmac_core.specs import AudioFrontEnd, Import
 from cmac_core.specs.references import WEIGHTS
 from cmac_core.training import checkpoint_files
 from cmac_core.training.checkpoint import IMPORTED
-from cmac_core.training.checkpoint_files import Sidecar
+from cmac_core.training.checkpoint_files import CHECKPOINTS, Sidecar
 from cmac_core.training.errors import UserError
 from cmac_core.training.run import Run, versions
-from cmac_core.training.saving import CHECKPOINTS, serialized
+from cmac_core.training.saving import serialized
 from cmac_core.weights.card import imported_card, publish_card
 from cmac_core.weights.export import publish_encoders
 from cmac_core.weights.layouts import Known, Weights, recognise

@@ -8,8 +8,8 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from cmac_core.events import Saved
+from cmac_core.retention import outdated
 from cmac_core.specs.method import Checkpoints
-from cmac_core.training.retention import outdated
 from store import attempts, job_events, moves
 from store.attempts import Lease
 from store.errors import NotFound

@@ -10,12 +10,10 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cmac_core.data.manifest import sha256_of
+from cmac_core.retention import DRAFT, outdated
 from cmac_core.specs.method import Checkpoints
-from cmac_core.training.retention import outdated
 
-CHECKPOINTS = "checkpoints"  # folder of a run
 STATE, SIDECAR = "state.pt", "checkpoint.json"
-DRAFT = ".tmp"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -103,12 +101,6 @@ def write(folder: Path, data: memoryview, sidecar: Sidecar) -> Stored:
         raise
     _sync(folder)
     return Stored(final, sidecar)
-
-
-def remove_drafts(folder: Path) -> None:
-    """Remove what a run that was killed had half written."""
-    for draft in folder.glob(f"step-*{DRAFT}"):
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def prune(folder: Path, plan: Checkpoints, passes: int) -> None:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from cmac_core.retention import CHECKPOINTS
 from cmac_core.specs.references import RESUME
-from cmac_core.training.checkpoint_files import CHECKPOINTS, sidecar_of, stored
+from cmac_core.training.checkpoint_files import sidecar_of, stored
 from cmac_core.training.run import Run
 
 

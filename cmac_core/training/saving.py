@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from cmac_core.events import Saved
+from cmac_core.retention import ACCURACY, CHECKPOINTS, LOSS, remove_drafts
 from cmac_core.specs.method import Checkpoints
 from cmac_core.training import checkpoint_files
-from cmac_core.training.checkpoint_files import CHECKPOINTS, FULL, Sidecar, Stored
+from cmac_core.training.checkpoint_files import FULL, Sidecar, Stored
 from cmac_core.training.errors import DiskFull
-from cmac_core.training.retention import ACCURACY, LOSS
 from cmac_core.training.run import Run, versions
 
 ROOM = 3  # checkpoints for which there should be room
@@ -58,7 +58,7 @@ class Saving:
                 metrics=stored.sidecar.metrics,
             )
         )
-        checkpoint_files.remove_drafts(self.run.folder / CHECKPOINTS)
+        remove_drafts(self.run.folder / CHECKPOINTS)
         if self.run.removes_old:
             checkpoint_files.prune(self.run.folder / CHECKPOINTS, self.plan, state["spec"]["optim"]["epochs"])
         self._look_ahead(data.nbytes)

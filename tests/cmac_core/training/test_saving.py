@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from cmac_core.events import LEFT, Saved, Warned
+from cmac_core.retention import remove_drafts
 from cmac_core.specs.method import Checkpoints
 from cmac_core.training import checkpoint_files, saving
 from cmac_core.training.checkpoint_files import Sidecar, name_of
@@ -75,7 +76,7 @@ def test_the_newest_that_verifies_is_kept_whatever_its_age(tmp_path: Path) -> No
 def test_what_a_killed_run_had_half_written_is_removed(tmp_path: Path) -> None:
     put(tmp_path, 4)
     (tmp_path / f"{name_of(8)}.tmp").mkdir()
-    checkpoint_files.remove_drafts(tmp_path)
+    remove_drafts(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [name_of(4)]
 
 

@@ -1,13 +1,16 @@
-"""Which checkpoints of a training stay: the newest, those of every n-th pass, the best (QUEUE 7). No torch, no files.
+"""Which checkpoints of a training stay: the newest, those of every n-th pass, the best (QUEUE 7). No torch.
 
 The core asks by hand, the service for its jobs: both get the same answer.
 """
 
+import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from cmac_core.specs.method import Checkpoints
 
+CHECKPOINTS, DRAFT = "checkpoints", ".tmp"  # folder of a run; end of the name of what is not yet whole
 ACCURACY, LOSS = "accuracy", "loss"  # means over a pass: what the best is found by
 
 
@@ -39,6 +42,12 @@ def outdated(newest_first: Sequence[K], plan: Checkpoints, passes: int) -> list[
     if not any(one.train_epoch >= passes for one in ends):
         kept += newest_first[: plan.keep]
     return [one for one in newest_first if not any(one is other for other in kept)]
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove what a run that was killed had half written into its folder of checkpoints."""
+    for draft in folder.glob(f"step-*{DRAFT}"):
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _ends_a_pass(one: Kept, plan: Checkpoints, passes: int) -> bool:

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
+from cmac_core.retention import outdated
 from cmac_core.specs.method import Checkpoints
-from cmac_core.training.retention import outdated
 
 
 class Saved(NamedTuple):

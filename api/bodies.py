@@ -1,8 +1,8 @@
 """Bodies as typed values: job specs, and the small ones of operators."""
 
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from cmac_core.specs import JOB_SPEC, KINDS, JobSpec
 from cmac_core.specs.experiment import Experiment
@@ -10,7 +10,7 @@ from cmac_core.specs.placement import Labels, Priority
 from cmac_core.specs.problems import EXPANDED, FieldProblem, field_problems, wrong_kind
 from cmac_core.specs.references import Slug
 from store.errors import InvalidSpec
-from store.keys import Role
+from store.keys import Role, Scope
 from store.receivers import LONGEST_URL
 from store.webhooks import Event
 
@@ -79,6 +79,16 @@ class NewKey(Body):
     role: Role = Field(Role.submitter, description="What it may do, never more than you.")
     project: Slug | None = Field(None, description="Only this project; without one what your own key sees.")
     days: float | None = Field(None, gt=0, le=3650, description="Until it expires; without: never.")
+    scopes: frozenset[Scope] | None = Field(
+        None, min_length=1, description="What it is limited to within its role; without them what your own key may."
+    )
+
+    @model_validator(mode="after")
+    def _scopes_are_of_use(self) -> Self:
+        for scope in sorted(self.scopes or ()):
+            if not self.role.includes(scope.role):
+                raise ValueError(f"scopes: {scope} needs role {scope.role} or more, not {self.role}")
+        return self
 
 
 class Rotation(Body):

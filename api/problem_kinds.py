@@ -73,7 +73,7 @@ PROBLEM_KINDS: dict[str, ProblemKind] = {
     "forbidden": ProblemKind(
         403,
         "You may see this, but not do it",
-        "`needs_role` is the role that may: viewer < submitter < operator < admin.",
+        "`needs_role` is the role that may: viewer < submitter < operator < admin; `needs_scope` the scope of a key.",
     ),
     "not_found": ProblemKind(
         404,

@@ -97,7 +97,7 @@ class InUse(Problem):
 
 
 class Forbidden(Problem):
-    """You may see this, not do it. Members: needs_role."""
+    """You may see this, not do it. Members: needs_role, needs_scope (of the key)."""
 
     code = "forbidden"
 

@@ -310,6 +310,16 @@ def test_weights_are_imported_shown_and_fetched(cmac: Cmac, lab: Lab, tmp_path: 
     assert not (tmp_path / "none").exists()
 
 
+def test_a_key_is_limited_to_scopes(cmac: Cmac, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = json.loads(cmac("key", "create", "ci", "--scope", "read", "--scope", "submit", "--json").out)
+    assert made["scopes"] == ["read", "submit"]
+    assert "read, submit" in cmac("key", "list").out
+    monkeypatch.setenv("CMAC_API_KEY", made["key"])
+    assert cmac("jobs").code == 0
+    refused = cmac("key", "create", "more")
+    assert (refused.code, "scope admin" in refused.err) == (3, True)
+
+
 def test_keys_are_made_shown_once_and_revoked(cmac: Cmac, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     made = cmac("key", "create", "laptop", "--role", "viewer", "--user", "ana", "--json")
     row = json.loads(made.out)

@@ -159,6 +159,15 @@ class Client:
         """What a checkpoint was trained on, how, and what evaluations found, in Markdown."""
         return self.connection.get(f"/checkpoints/{self.resolve('/checkpoints', id_or_prefix)}/card").text
 
+    def pin_checkpoint(self, id_or_prefix: str, *, pinned: bool = True) -> dict[str, Any]:
+        """Keep one, or let its training's `checkpoints` decide again. Raises NotFound, BadInput, IllegalMove."""
+        whole = self.resolve("/checkpoints", id_or_prefix)
+        return self._json(self.connection.post(f"/checkpoints/{whole}/{'pin' if pinned else 'unpin'}").json())
+
+    def remove_checkpoint(self, id_or_prefix: str) -> dict[str, Any]:
+        """Remove the files of one. Raises NotFound, BadInput, and InUse while something names it."""
+        return self._json(self.connection.delete(f"/checkpoints/{self.resolve('/checkpoints', id_or_prefix)}").json())
+
     def save_checkpoint(self, id_or_prefix: str, folder: Path | str) -> list[Path]:
         """Write encoders.safetensors (checked) and model-card.md. Raises BadInput when it has no exported weights."""
         row = self.checkpoint(id_or_prefix)

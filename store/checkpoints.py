@@ -10,11 +10,11 @@ from sqlalchemy.orm import Session
 from cmac_core.events import Saved
 from cmac_core.retention import outdated
 from cmac_core.specs.method import Checkpoints
-from store import attempts, job_events, moves
+from store import attempts, audit, job_events, jobs, moves
 from store.attempts import Lease
-from store.errors import NotFound
+from store.errors import IllegalMove, InUse, NotFound
 from store.keys import Principal
-from store.states import CheckpointState
+from store.states import FINAL, CheckpointState
 from store.tables import Checkpoint, Job
 
 
@@ -129,6 +129,53 @@ def _remove(session: Session, ids: set[UUID]) -> int:
     for checkpoint in going:
         checkpoint.state = CheckpointState.deleting
     return len(going)
+
+
+def pin(session: Session, checkpoint_id: UUID, principal: Principal, *, pinned: bool) -> Checkpoint:
+    """It stays whatever its training's `checkpoints` say. Raises NotFound, Forbidden, IllegalMove (it is not there)."""
+    checkpoint = _lock_own(session, checkpoint_id, principal)
+    if pinned and checkpoint.state is not CheckpointState.ok:
+        raise IllegalMove(f"checkpoint {checkpoint_id} is {checkpoint.state}", state=str(checkpoint.state), allowed=[])
+    wanted = principal.user if pinned else None
+    if (checkpoint.pinned_by is None) != (wanted is None):
+        checkpoint.pinned_by = wanted
+        audit.write(session, principal, "checkpoint.pin" if pinned else "checkpoint.unpin", str(checkpoint_id))
+    return checkpoint
+
+
+def remove(session: Session, checkpoint_id: UUID, principal: Principal) -> Checkpoint:
+    """Its files go in a moment, its row says so. Raises NotFound, Forbidden, InUse (`by`: a job, or who pinned it)."""
+    checkpoint = _lock_own(session, checkpoint_id, principal)
+    if checkpoint.state in (CheckpointState.deleting, CheckpointState.deleted):
+        return checkpoint
+    if checkpoint.pinned_by is not None:
+        raise InUse(f"checkpoint {checkpoint_id} is pinned by {checkpoint.pinned_by}", by=checkpoint.pinned_by)
+    maker = session.get_one(Job, checkpoint.job_id)
+    if maker.state not in FINAL:
+        raise InUse(f"job {maker.id} is not finished and may go on from it", by=str(maker.id))
+    if (user := _user_of(session, checkpoint, maker)) is not None:
+        raise InUse(f"job {user} names checkpoint {checkpoint_id}", by=str(user))
+    checkpoint.state = CheckpointState.deleting
+    if maker.resume_checkpoint == checkpoint.id:
+        next_one = last_good(session, maker.id)
+        maker.resume_checkpoint = next_one.id if next_one else None
+    audit.write(session, principal, "checkpoint.remove", str(checkpoint_id))
+    return checkpoint
+
+
+def _lock_own(session: Session, checkpoint_id: UUID, principal: Principal) -> Checkpoint:
+    owner = moves.lock(session, get(session, checkpoint_id, principal).job_id)  # first, as its supervisor does
+    jobs.may_change(owner, principal)
+    query = select(Checkpoint).where(Checkpoint.id == checkpoint_id).with_for_update()
+    return session.scalars(query.execution_options(populate_existing=True)).one()
+
+
+def _user_of(session: Session, checkpoint: Checkpoint, maker: Job) -> UUID | None:
+    """Another job that reads it, by its id or as what its maker left."""
+    reads = or_(Job.checkpoint_id == checkpoint.id, Job.resume_checkpoint == checkpoint.id)
+    if checkpoint.id == maker.resume_checkpoint or checkpoint.kind == "weights":
+        reads = or_(reads, Job.checkpoint_job == maker.id)
+    return session.scalar(select(Job.id).where(reads, Job.id != maker.id).limit(1))
 
 
 def mark_bad(session: Session, lease: Lease, checkpoint_id: UUID, detail: str) -> Checkpoint | None:

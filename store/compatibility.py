@@ -23,7 +23,7 @@ from cmac_core.specs.references import CheckpointReference
 from store import datasets
 from store.errors import Incompatible, InvalidSpec, UnknownReference
 from store.keys import Principal
-from store.made import Made, encoders_of, lock_named, made
+from store.made import Made, encoders_of, left_by, lock_named, made
 from store.states import FINAL, CheckpointState, JobState
 from store.tables import Dataset, Job
 
@@ -238,6 +238,9 @@ def _find_checkpoint(
             message = f"that job has {job.state} and will leave no checkpoint"
             hint = "retry it, or name one of its checkpoints: {id: ...}"
             found.add(Incompatible, f"{pointer}/job", message, str(reference.job), hint)
+        elif job.state is JobState.succeeded and left_by(session, job) is None:
+            message = "that job's last checkpoint was removed"
+            found.add(Incompatible, f"{pointer}/job", message, str(reference.job), "train it again")
         else:
             resolved.checkpoint_job = job.id
             resolved.parents[job.id] = "afterok"

@@ -85,3 +85,30 @@ def get_checkpoint(
     with Client(url) as lab:
         paths = [str(path) for path in lab.save_checkpoint(checkpoint, out)]
     answer(paths, lambda: "\n".join(paths), as_json=json, ids=paths if quiet else None)
+
+
+@checkpoint.command("pin")
+def pin_checkpoint(
+    checkpoint: CheckpointArgument,
+    undo: Annotated[bool, typer.Option("--undo", help="Let its training's `checkpoints` decide again.")] = False,
+    json: JsonFlag = False,
+    url: UrlOption = None,
+) -> None:
+    """Keep one that its training would let go of."""
+    with Client(url) as lab:
+        row = lab.pin_checkpoint(checkpoint, pinned=not undo)
+    text = f"{row['id']} is pinned by {row['pinned_by']}" if row["pinned_by"] else f"{row['id']} is not pinned"
+    answer(row, lambda: text, as_json=json)
+
+
+@checkpoint.command("remove")
+def remove_checkpoints(
+    checkpoints: Annotated[list[str], typer.Argument(metavar="CHECKPOINT...", help="Ids or their unique starts.")],
+    json: JsonFlag = False,
+    url: UrlOption = None,
+) -> None:
+    """Remove the files of checkpoints that nothing names; their rows stay."""
+    with Client(url) as lab:
+        rows = [lab.remove_checkpoint(one) for one in checkpoints]
+    freed = sum(row["bytes"] for row in rows)
+    answer(rows, lambda: f"removed {len(rows)}: {tables.size(freed)}", as_json=json)

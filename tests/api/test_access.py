@@ -109,7 +109,11 @@ def test_a_limited_key_makes_none_that_may_more_and_rotation_keeps_its_limits(la
 
 @pytest.mark.parametrize(
     ("scopes", "told"),
-    [(["operate"], "operate needs role operator"), (["write"], "'read', 'submit', 'operate' or 'admin'"), ([], "1 item")],
+    [
+        (["operate"], "operate needs role operator"),
+        (["write"], "'operate' or 'admin'"),
+        ([], "1 item"),
+    ],
 )
 def test_scopes_that_are_no_use_are_refused(lab: Any, scopes: list[str], told: str) -> None:
     refused = lab.http.post("/api-keys", json={"role": "submitter", "scopes": scopes})

@@ -96,6 +96,9 @@ CALLS: dict[str, tuple[Rule, str | None]] = {
     "GET /webhooks/{webhook_id}/deliveries": ("handle", "read"),
     "POST /webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver": ("handle", "submit"),
     "DELETE /webhooks/{webhook_id}": ("handle", "submit"),
+    "POST /checkpoints/{checkpoint_id}/pin": ("change", "submit"),
+    "POST /checkpoints/{checkpoint_id}/unpin": ("change", "submit"),
+    "DELETE /checkpoints/{checkpoint_id}": ("change", "submit"),
     "DELETE /datasets/{dataset_id}": ("change", "submit"),
 }
 

@@ -1,8 +1,8 @@
 """Bodies as typed values: job specs, and the small ones of operators."""
 
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
 
 from cmac_core.specs import JOB_SPEC, KINDS, JobSpec
 from cmac_core.specs.experiment import Experiment
@@ -83,12 +83,14 @@ class NewKey(Body):
         None, min_length=1, description="What it is limited to within its role; without them what your own key may."
     )
 
-    @model_validator(mode="after")
-    def _scopes_are_of_use(self) -> Self:
-        for scope in sorted(self.scopes or ()):
-            if not self.role.includes(scope.role):
-                raise ValueError(f"scopes: {scope} needs role {scope.role} or more, not {self.role}")
-        return self
+    @field_validator("scopes")
+    @classmethod
+    def _of_use_to_the_role(cls, scopes: frozenset[Scope] | None, info: ValidationInfo) -> frozenset[Scope] | None:
+        role: Role | None = info.data.get("role")
+        for scope in sorted(scopes or ()):
+            if role is not None and not role.includes(scope.role):
+                raise ValueError(f"{scope} needs role {scope.role} or more, not {role}")
+        return scopes
 
 
 class Rotation(Body):
@@ -203,5 +205,5 @@ def _given(body: Body) -> dict[str, Any]:
 
 def _problem(item: Any) -> FieldProblem:
     pointer = "".join(f"/{part}" for part in item["loc"])
-    message = "no such field" if item["type"] == "extra_forbidden" else str(item["msg"])
+    message = "no such field" if item["type"] == "extra_forbidden" else str(item["msg"]).removeprefix("Value error, ")
     return FieldProblem(pointer, message[:1].lower() + message[1:], item["input"])

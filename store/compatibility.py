@@ -128,7 +128,7 @@ def lock_parent(session: Session, job_id: UUID, principal: Principal) -> Job | N
     """FOR SHARE: it cannot become final between this look and our commit, which its end would not see."""
     query = select(Job).where(Job.id == job_id).with_for_update(read=True).execution_options(populate_existing=True)
     job = session.scalar(query)
-    return job if job is not None and principal.sees(job.project) else None
+    return job if job is not None and job.deleted_at is None and principal.sees(job.project) else None
 
 
 def _check_dataset(spec: Reader, dataset: Dataset, found: "Findings") -> None:

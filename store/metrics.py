@@ -167,6 +167,12 @@ def _thin_out(session: Session, job_id: UUID, name: str) -> int:
     return session.scalar(select(func.count()).select_from(gone.cte())) or 0
 
 
+def remove(session: Session, job_id: UUID) -> int:
+    """All points of a job; how many went."""
+    gone = delete(Metric).where(Metric.job_id == job_id).returning(Metric.step)
+    return session.scalar(select(func.count()).select_from(gone.cte())) or 0
+
+
 def _counts(session: Session, job_id: UUID) -> ColumnElement[bool]:
     """An epoch counts up to the step from which a later one went on."""
     began = session.execute(

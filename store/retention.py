@@ -1,13 +1,14 @@
-"""Logs and fine curves of jobs that ended long ago: removed, thinned, and noted on the job (QUEUE 5).
+"""Logs and fine curves of jobs that ended long ago, and files of deleted jobs: removed, and noted (QUEUE 5).
 
 Results, events, artifacts, checkpoints, the tail of a failed job's log and a curve's shape stay.
 """
 
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, and_, false, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from store import audit, database, log_files, metrics
@@ -20,11 +21,11 @@ BATCH = 20  # jobs in a pass, each in a transaction of its own
 
 
 class Rule(NamedTuple):
-    """What becomes of the jobs that ended so long ago, and where that is noted."""
+    """What becomes of jobs that are over, when, and where that is noted."""
 
     what: str  # in figures; the trail's action is retention.<what>
     noted: InstrumentedAttribute[Any]
-    days: Callable[[], float]  # 0: never
+    when: Callable[[], ColumnElement[bool]]
     apply: Callable[[Session, Job], dict[str, int]]
 
 
@@ -35,19 +36,16 @@ def run_pass(batch: int = BATCH) -> dict[str, int]:
 
 def due(rule: Rule) -> ColumnElement[bool]:
     """Which jobs a rule is still to be applied to."""
-    ended = Job.ended_at < func.now() - timedelta(days=rule.days())
-    return and_(Job.state.in_(FINAL), rule.noted.is_(None), ended)
+    return and_(Job.state.in_(FINAL), rule.noted.is_(None), rule.when())
 
 
 def waiting(session: Session) -> dict[str, int]:
     """How many jobs wait for each rule."""
-    counts = {rule.what: select(func.count()).select_from(Job).where(due(rule)) for rule in RULES if rule.days()}
+    counts = {rule.what: select(func.count()).select_from(Job).where(due(rule)) for rule in RULES}
     return {what: session.scalar(count) or 0 for what, count in counts.items()}
 
 
 def _next(rule: Rule) -> bool:
-    if not rule.days():
-        return False
     return database.transact(lambda session: _apply(session, rule))
 
 
@@ -75,7 +73,20 @@ def _thin_curves(session: Session, job: Job) -> dict[str, int]:
     return {"points": metrics.thin_out(session, job.id)}
 
 
+def _remove_all(session: Session, job: Job) -> dict[str, int]:
+    folder = settings().job_folder(job.id)
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    shutil.rmtree(folder, ignore_errors=True)
+    return {"bytes": size, "points": metrics.remove(session, job.id)}
+
+
+def _ended(days: float) -> ColumnElement[bool]:
+    """So many days ago; 0 is never."""
+    return Job.ended_at < func.now() - timedelta(days=days) if days else false()
+
+
 RULES = (
-    Rule("logs", Job.logs_removed_at, lambda: settings().keep_logs_days, _remove_logs),
-    Rule("curves", Job.curves_thinned_at, lambda: settings().keep_curves_days, _thin_curves),
+    Rule("deleted", Job.files_removed_at, lambda: Job.deleted_at.is_not(None), _remove_all),
+    Rule("logs", Job.logs_removed_at, lambda: _ended(settings().keep_logs_days), _remove_logs),
+    Rule("curves", Job.curves_thinned_at, lambda: _ended(settings().keep_curves_days), _thin_curves),
 )

@@ -10,7 +10,6 @@ from starlette.concurrency import run_in_threadpool
 from api import logs
 from api.authentication import ViewerDep
 from api.dependencies import SessionDep
-from api.errors import Gone
 from api.openapi import CSV, EVENT_STREAM, TEXT, problems
 from api.ranges import part_of, wanted_range
 from api.sse import Streams, Tail
@@ -18,14 +17,14 @@ from api.tables import csv_answer, wants_csv
 from api.tails import EventTail, LogTail, MetricTail
 from store import attempts, jobs, metrics
 from store.database import transact
-from store.errors import BadRequest
+from store.errors import BadRequest, Gone
 from store.keys import Principal
 from store.log_files import log_file
 from store.settings import settings
 from store.states import FINAL
 from store.tables import Job
 
-router = APIRouter(prefix="/jobs/{job_id}", tags=["live"], responses=problems(404))
+router = APIRouter(prefix="/jobs/{job_id}", tags=["live"], responses=problems(404, 410))
 
 LastEventId = Annotated[str | None, Header(max_length=64, description="Go on exactly behind this event.")]
 After = Annotated[str | None, Query(max_length=64, description="The same, where headers cannot be set.")]

@@ -110,7 +110,7 @@ def test_a_limited_key_makes_none_that_may_more_and_rotation_keeps_its_limits(la
 @pytest.mark.parametrize(
     ("scopes", "told"),
     [
-        (["operate"], "operate needs role operator"),
+        (["operate"], "'message': 'operate needs role operator or more, not submitter'"),
         (["write"], "'operate' or 'admin'"),
         ([], "1 item"),
     ],

@@ -100,6 +100,7 @@ CALLS: dict[str, tuple[Rule, str | None]] = {
     "POST /checkpoints/{checkpoint_id}/unpin": ("change", "submit"),
     "DELETE /checkpoints/{checkpoint_id}": ("change", "submit"),
     "DELETE /datasets/{dataset_id}": ("change", "submit"),
+    "DELETE /jobs/{job_id}": ("change", "submit"),
 }
 
 

@@ -167,7 +167,8 @@ def test_what_an_evaluation_of_the_job_reads_and_what_may_go_on_stays(lab: Any, 
     job = lab.http.get(f"/checkpoints/{trained[1]}").json()["job_id"]
     evaluation = lab.submit(checkpoint={"job": job})
     assert lab.http.delete(f"/checkpoints/{trained[1]}").json()["by"] == evaluation
-    going = lab.submit(kind="pretrain", dataset="moving", preset="small")
+    spec = {"kind": "pretrain", "dataset": "moving", "preset": "small", "resources": {"cpu_slots": 1}}
+    going = lab.http.post("/jobs", json=spec).json()["id"]
     lease = lab.start(going)
     saved(lab, going, lease, 1)
     (row,) = lab.http.get(f"/jobs/{going}/checkpoints").json()["items"]

@@ -133,6 +133,14 @@ def test_of_a_job_over_several_machines_the_log_is_chosen(cmac: Cmac, lab: Lab) 
     assert (refused.code, "parts 0 to 1" in refused.err) == (2, True)
 
 
+def test_jobs_are_deleted_once_they_are_over(cmac: Cmac, lab: Lab) -> None:
+    job = lab.submit()
+    assert cmac("delete", job).code == 2
+    lab.succeed(lab.start(job))
+    assert cmac("delete", job, "--yes").out == f"deleted {job}\n"
+    assert "was deleted" in cmac("show", job).err
+
+
 def test_results_as_csv_guard_against_formulas(cmac: Cmac, lab: Lab, tmp_path: Path) -> None:
     job = lab.submit()
     lab.succeed(lab.start(job))

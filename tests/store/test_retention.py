@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import func, select, update
 
 from cmac_core.events import Metrics
-from store import figures, metrics, retention
+from store import checkpoints, deletion, figures, jobs, metrics, retention, verbs
 from store.ends import Reason
+from store.errors import Gone, IllegalMove, InUse, UnknownReference
 from store.settings import settings
 from store.tables import Audit, Job, Metric
 from tests.store.lab import Lab
@@ -59,19 +60,19 @@ def test_zero_days_keep_everything(open_lab: Lab, monkeypatch: pytest.MonkeyPatc
     settings.cache_clear()
     job = ended(open_lab, 5000, points=100)
     assert retention.run_pass() == {}
-    assert retention.waiting(open_lab.session) == {}
+    assert retention.waiting(open_lab.session) == {"deleted": 0, "logs": 0, "curves": 0}
     assert "log.txt" in left(job.id)
 
 
 def test_a_pass_is_small_and_begins_with_what_ended_first(open_lab: Lab) -> None:
     jobs = [ended(open_lab, days) for days in (100, 300, 200)]
-    assert retention.waiting(open_lab.session) == {"logs": 3, "curves": 3}
+    assert retention.waiting(open_lab.session) == {"deleted": 0, "logs": 3, "curves": 3}
     open_lab.session.commit()
     assert retention.run_pass(batch=2) == {"logs": 2, "curves": 2}
     assert ["log.txt" in left(job.id) for job in jobs] == [True, False, False]
     told = {figure.name: figure.values for figure in figures.read(open_lab.session)}
-    assert dict(told["cmac_retention_due"]) == {("logs",): 1, ("curves",): 1}
-    assert dict(told["cmac_retention_jobs"]) == {("logs",): 2, ("curves",): 2}
+    assert dict(told["cmac_retention_due"]) == {("deleted",): 0, ("logs",): 1, ("curves",): 1}
+    assert dict(told["cmac_retention_jobs"]) == {("deleted",): 0, ("logs",): 2, ("curves",): 2}
 
 
 def test_a_job_that_another_worker_is_at_is_left_to_it(open_lab: Lab) -> None:
@@ -117,3 +118,41 @@ def test_points_that_a_restart_overtook_go_with_the_thinning(open_lab: Lab) -> N
     rows = lab.session.execute(select(Metric.epoch, Metric.step).order_by(Metric.step)).all()
     assert all(epoch == 1 if step <= 20 else epoch == 2 for epoch, step in rows)
     assert rows[-1] == (2, 59)
+
+
+def test_a_deleted_job_leaves_nothing_but_its_mark(open_lab: Lab) -> None:
+    lab = open_lab
+    job, other = ended(lab, 0, points=5), ended(lab, 0, points=5)
+    deletion.delete(lab.session, job.id, lab.principal)
+    lab.session.commit()
+    assert retention.run_pass() == {"deleted": 1}
+    assert not settings().job_folder(job.id).exists()
+    assert "log.txt" in left(other.id)
+    assert metrics.names(lab.session, job.id) == []
+    assert metrics.names(lab.session, other.id) == ["loss"]
+    assert [one.id for one in jobs.page(lab.session, lab.principal, {}).items] == [other.id]
+    with pytest.raises(Gone):
+        jobs.get(lab.session, job.id, lab.principal)
+
+
+def test_what_is_needed_is_not_deleted(open_lab: Lab) -> None:
+    lab = open_lab
+    trained = lab.submit(checkpoints={"keep": 0})
+    with pytest.raises(IllegalMove):
+        deletion.delete(lab.session, trained.id, lab.principal)
+    lab.succeed(trained)
+    reader = lab.submit("retrieval", checkpoint={"job": str(trained.id)})
+    with pytest.raises(InUse) as refused:
+        deletion.delete(lab.session, trained.id, lab.principal)
+    assert refused.value.members["by"] == str(reader.id)
+    verbs.cancel(lab.session, reader.id, lab.principal)
+    deletion.delete(lab.session, reader.id, lab.principal)
+    checkpoint = checkpoints.of_job(lab.session, trained.id)[0]
+    checkpoints.pin(lab.session, checkpoint.id, lab.principal, pinned=True)
+    with pytest.raises(InUse, match="admin"):
+        deletion.delete(lab.session, trained.id, lab.principal)
+    checkpoints.pin(lab.session, checkpoint.id, lab.principal, pinned=False)
+    deletion.delete(lab.session, trained.id, lab.principal)
+    assert checkpoint.state == "deleting"
+    with pytest.raises(UnknownReference):
+        lab.submit("retrieval", checkpoint={"job": str(trained.id)})

@@ -52,7 +52,8 @@ def test_a_revoked_and_an_expired_key_open_nothing(lab: Any) -> None:
     made = lab.http.post("/api-keys", json={"name": "laptop", "role": "viewer", "days": 1}).json()
     assert made["key"].startswith(f"cmac_{made['prefix']}_")
     with lab.client(made["key"]) as http:
-        assert http.get("/me").json() == {"user": "admin", "role": "viewer", "project": None, "key": made["prefix"]}
+        whole = {"user": "admin", "role": "viewer", "project": None, "key": made["prefix"], "scopes": None}
+        assert http.get("/me").json() == whole
         listed = lab.http.get("/api-keys", params={"limit": 200}).json()["items"]
         assert all("key" not in row for row in listed)
         assert lab.http.delete(f"/api-keys/{made['id']}").status_code == 204

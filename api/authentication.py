@@ -9,7 +9,7 @@ from api.rates import Rates
 from store import keys
 from store.database import transact
 from store.errors import Unauthenticated
-from store.keys import Principal, Role
+from store.keys import Principal, Role, Scope
 
 bearer = HTTPBearer(auto_error=False, description="An API key: `cmac_<id>_<secret>`.")
 
@@ -45,25 +45,32 @@ def client_address(request: Request) -> str:
 
 
 class Needs:
-    """A dependency: callers of at least this role. Raises Forbidden with `needs_role`."""
+    """A dependency: callers of at least this role, with a key for this scope.
 
-    def __init__(self, role: Role) -> None:
-        self._role = role
+    What changes nothing asks for the scope `read`, whatever the role. Raises Forbidden: `needs_role`, `needs_scope`.
+    """
 
-    def __call__(self, principal: PrincipalDep) -> Principal:
-        principal.require(self._role)
+    def __init__(self, role: Role, scope: Scope) -> None:
+        self._role, self._scope = role, scope
+
+    def __call__(self, request: Request, principal: PrincipalDep) -> Principal:
+        self._check_role(principal)
+        principal.require_scope(Scope.read if request.method in ("GET", "HEAD") else self._scope)
         return principal
+
+    def _check_role(self, principal: Principal) -> None:
+        principal.require(self._role)
 
 
 class NeedsForLab(Needs):
     """The same for what belongs to no project: a key for one project is not enough. Raises Forbidden."""
 
-    def __call__(self, principal: PrincipalDep) -> Principal:
+    def _check_role(self, principal: Principal) -> None:
         principal.require_for_lab(self._role)
-        return principal
 
 
-ViewerDep = Annotated[Principal, Depends(Needs(Role.viewer))]
-SubmitterDep = Annotated[Principal, Depends(Needs(Role.submitter))]
-OperatorDep = Annotated[Principal, Depends(NeedsForLab(Role.operator))]
-AdminDep = Annotated[Principal, Depends(NeedsForLab(Role.admin))]
+ViewerDep = Annotated[Principal, Depends(Needs(Role.viewer, Scope.submit))]
+SubmitterDep = Annotated[Principal, Depends(Needs(Role.submitter, Scope.submit))]
+OperatorDep = Annotated[Principal, Depends(NeedsForLab(Role.operator, Scope.operate))]
+AdminDep = Annotated[Principal, Depends(NeedsForLab(Role.admin, Scope.admin))]
+KeyHolderDep = Annotated[Principal, Depends(Needs(Role.viewer, Scope.admin))]  # for what is their own, or an admin's

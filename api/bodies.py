@@ -2,7 +2,7 @@
 
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
 
 from cmac_core.specs import JOB_SPEC, KINDS, JobSpec
 from cmac_core.specs.experiment import Experiment
@@ -10,7 +10,7 @@ from cmac_core.specs.placement import Labels, Priority
 from cmac_core.specs.problems import EXPANDED, FieldProblem, field_problems, wrong_kind
 from cmac_core.specs.references import Slug
 from store.errors import InvalidSpec
-from store.keys import Role
+from store.keys import Role, Scope
 from store.receivers import LONGEST_URL
 from store.webhooks import Event
 
@@ -79,6 +79,18 @@ class NewKey(Body):
     role: Role = Field(Role.submitter, description="What it may do, never more than you.")
     project: Slug | None = Field(None, description="Only this project; without one what your own key sees.")
     days: float | None = Field(None, gt=0, le=3650, description="Until it expires; without: never.")
+    scopes: frozenset[Scope] | None = Field(
+        None, min_length=1, description="What it is limited to within its role; without them what your own key may."
+    )
+
+    @field_validator("scopes")
+    @classmethod
+    def _of_use_to_the_role(cls, scopes: frozenset[Scope] | None, info: ValidationInfo) -> frozenset[Scope] | None:
+        role: Role | None = info.data.get("role")
+        for scope in sorted(scopes or ()):
+            if role is not None and not role.includes(scope.role):
+                raise ValueError(f"{scope} needs role {scope.role} or more, not {role}")
+        return scopes
 
 
 class Rotation(Body):
@@ -193,5 +205,5 @@ def _given(body: Body) -> dict[str, Any]:
 
 def _problem(item: Any) -> FieldProblem:
     pointer = "".join(f"/{part}" for part in item["loc"])
-    message = "no such field" if item["type"] == "extra_forbidden" else str(item["msg"])
+    message = "no such field" if item["type"] == "extra_forbidden" else str(item["msg"]).removeprefix("Value error, ")
     return FieldProblem(pointer, message[:1].lower() + message[1:], item["input"])

@@ -5,9 +5,9 @@ from urllib.parse import quote
 
 from fastapi import Request, Response
 
-from api.errors import Gone
 from api.etags import is_known, not_modified
 from api.ranges import part_of, wanted_range, whole
+from store.errors import Gone
 from store.settings import settings
 from store.tables import Artifact
 

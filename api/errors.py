@@ -6,7 +6,6 @@ Problem
 ├── UnsupportedMediaType   unsupported_media_type
 ├── NotAcceptable          not_acceptable
 ├── RangeNotSatisfiable    range_not_satisfiable
-├── Gone                   gone
 ├── PreconditionFailed     precondition_failed
 ├── PreconditionRequired   precondition_required
 ├── RateLimited            rate_limited
@@ -44,12 +43,6 @@ class RangeNotSatisfiable(Problem):
     """The range lies outside of the file. Members: size."""
 
     code = "range_not_satisfiable"
-
-
-class Gone(Problem):
-    """It was removed by retention."""
-
-    code = "gone"
 
 
 class PreconditionFailed(Problem):

@@ -73,7 +73,7 @@ PROBLEM_KINDS: dict[str, ProblemKind] = {
     "forbidden": ProblemKind(
         403,
         "You may see this, but not do it",
-        "`needs_role` is the role that may: viewer < submitter < operator < admin.",
+        "`needs_role` is the role that may: viewer < submitter < operator < admin; `needs_scope` the scope of a key.",
     ),
     "not_found": ProblemKind(
         404,
@@ -94,7 +94,7 @@ PROBLEM_KINDS: dict[str, ProblemKind] = {
     "in_use": ProblemKind(409, "Something else needs this", "`by` says what."),
     "already_exists": ProblemKind(409, "There is one of this name", "`existing` is the one that there is."),
     "count_changed": ProblemKind(409, "The number of matches has changed", "`found` is the number now."),
-    "gone": ProblemKind(410, "It was removed", "Retention removed the files; the row tells what they were."),
+    "gone": ProblemKind(410, "It was removed", "Retention or a person removed it, at `removed_at`."),
     "precondition_failed": ProblemKind(412, "It has changed since you read it", "Read it again, then repeat."),
     "too_large": ProblemKind(
         413,

@@ -1,5 +1,6 @@
 """What streams follow: a job's events, its curves, its log. Each reads in a short transaction of its own."""
 
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from api.sse import Sent
 from api.views.jobs import EventView
 from store import attempts, job_events, metrics
 from store.database import sessions
+from store.log_files import log_file
 from store.settings import settings
 from store.states import FINAL
 from store.tables import Job
@@ -110,19 +112,19 @@ class MetricTail:
 
 
 class LogTail:
-    """Text behind (epoch, byte); `attempt` when the next try begins."""
+    """Text of one part behind (epoch, byte); `attempt` when the next try begins."""
 
     poll_s: float | None = _LOG_POLL_S
 
-    def __init__(self, job: UUID, epoch: int = 0, offset: int = 0) -> None:
-        self._job, self._epoch, self._offset = job, epoch, offset
+    def __init__(self, job: UUID, epoch: int = 0, offset: int = 0, *, part: int = 0) -> None:
+        self._job, self._epoch, self._offset, self._part = job, epoch, offset, part
         self.ended = False
 
     def has_more(self) -> bool:
         """Whether anything lies behind the position."""
         with sessions() as session:
             newest = self._newest(session)
-        file = settings().attempt_folder(self._job, self._epoch) / "log.txt"
+        file = self._file()
         return self._epoch < newest or (file.is_file() and file.stat().st_size > self._offset)
 
     def read(self) -> list[Sent]:
@@ -140,6 +142,9 @@ class LogTail:
             return [_end(job, None)]
         return []
 
+    def _file(self) -> Path:
+        return log_file(settings().attempt_folder(self._job, self._epoch), self._part)
+
     def _newest(self, session: Session) -> int:
         newest = attempts.newest(session, self._job)
         return newest.epoch if newest else 0
@@ -147,8 +152,7 @@ class LogTail:
     def _text(self, *, growing: bool) -> list[Sent]:
         if self._epoch == 0:
             return []
-        file = settings().attempt_folder(self._job, self._epoch) / "log.txt"
-        page = logs.read_page(file, self._offset, 1 << 16, growing=growing)
+        page = logs.read_page(self._file(), self._offset, 1 << 16, growing=growing)
         if page.next_offset == self._offset:
             return []
         data = {"epoch": self._epoch, "offset": self._offset, "text": page.text}

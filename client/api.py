@@ -140,9 +140,10 @@ class Client:
         """Named folders of media."""
         return pages.items(self.connection, "/roots")
 
-    def checkpoints(self, limit: int | None = None, **filters: Any) -> Iterator[dict[str, Any]]:
-        """Checkpoints, newest first."""
-        return pages.items(self.connection, "/checkpoints", limit, **filters)
+    def checkpoints(self, limit: int | None = None, job: str | None = None) -> Iterator[dict[str, Any]]:
+        """Checkpoints that can be used, newest first; of one job also those that are bad, or deleted since."""
+        path = "/checkpoints" if job is None else f"/jobs/{job}/checkpoints"
+        return pages.items(self.connection, path, limit)
 
     def checkpoint(self, id_or_prefix: str) -> dict[str, Any]:
         """One checkpoint with its lineage, and where its weights and its card are. Raises NotFound, BadInput."""
@@ -157,6 +158,15 @@ class Client:
     def model_card(self, id_or_prefix: str) -> str:
         """What a checkpoint was trained on, how, and what evaluations found, in Markdown."""
         return self.connection.get(f"/checkpoints/{self.resolve('/checkpoints', id_or_prefix)}/card").text
+
+    def pin_checkpoint(self, id_or_prefix: str, *, pinned: bool = True) -> dict[str, Any]:
+        """Keep one, or let its training's `checkpoints` decide again. Raises NotFound, BadInput, IllegalMove."""
+        whole = self.resolve("/checkpoints", id_or_prefix)
+        return self._json(self.connection.post(f"/checkpoints/{whole}/{'pin' if pinned else 'unpin'}").json())
+
+    def remove_checkpoint(self, id_or_prefix: str) -> dict[str, Any]:
+        """Remove the files of one. Raises NotFound, BadInput, and InUse while something names it."""
+        return self._json(self.connection.delete(f"/checkpoints/{self.resolve('/checkpoints', id_or_prefix)}").json())
 
     def save_checkpoint(self, id_or_prefix: str, folder: Path | str) -> list[Path]:
         """Write encoders.safetensors (checked) and model-card.md. Raises BadInput when it has no exported weights."""

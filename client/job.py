@@ -125,6 +125,10 @@ class Job:
         """Ask it to save and stop; `force` skips the save. Raises IllegalMove when it is final."""
         return self._ask("cancel", force=force or None)
 
+    def delete(self) -> None:
+        """Delete it, once it is over, with all that it left. Raises IllegalMove, InUse, Gone."""
+        self._connection.delete(f"{self.home}/{self.id}")
+
     def pause(self) -> Self:
         """Ask one that runs to save and give its devices back. Raises IllegalMove."""
         return self._ask("pause")

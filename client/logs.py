@@ -10,19 +10,24 @@ PAGE_BYTES = 1 << 20
 
 
 class LogPage(NamedTuple):
-    """Text of one attempt's log, and where it goes on. `epoch` counts attempts; 0: none has begun."""
+    """Text of one attempt's log, and where it goes on. `epoch` counts attempts; 0: none has begun.
+
+    `part`: of `parts` machines, each with a log of its own, the one that wrote it.
+    """
 
     text: str
     epoch: int
     next_offset: int
+    part: int = 0
+    parts: int = 1
 
 
-def read_log(connection: Connection, job: str, tail: int | None = None) -> LogPage:
-    """The newest attempt's whole log, or its last `tail` lines."""
-    page = _page(connection, job, tail=tail)
+def read_log(connection: Connection, job: str, tail: int | None = None, part: int = 0) -> LogPage:
+    """The newest attempt's whole log of one part, or its last `tail` lines."""
+    page = _page(connection, job, part, tail=tail)
     parts = [page.text]
     while tail is None and page.text and page.epoch:
-        page = _page(connection, job, offset=page.next_offset, epoch=page.epoch)
+        page = _page(connection, job, part, offset=page.next_offset, epoch=page.epoch)
         parts.append(page.text)
     return page._replace(text="".join(parts))
 
@@ -30,7 +35,7 @@ def read_log(connection: Connection, job: str, tail: int | None = None) -> LogPa
 def follow_log(connection: Connection, job: str, behind: LogPage) -> Iterator[str]:
     """Text behind a page until the job is final, over all further attempts; resumes when the connection breaks."""
     at = f"{behind.epoch}.{behind.next_offset}" if behind.epoch else ""
-    for event in follow(connection, f"/jobs/{job}/logs/stream", last_id=at):
+    for event in follow(connection, f"/jobs/{job}/logs/stream", {"part": behind.part or None}, last_id=at):
         if event.type == "log":
             yield str(event.data["text"])
         elif event.type == "attempt" and event.data["epoch"] > 1:
@@ -38,8 +43,15 @@ def follow_log(connection: Connection, job: str, behind: LogPage) -> Iterator[st
 
 
 def _page(
-    connection: Connection, job: str, *, offset: int | None = None, epoch: int | None = None, tail: int | None = None
+    connection: Connection,
+    job: str,
+    part: int,
+    *,
+    offset: int | None = None,
+    epoch: int | None = None,
+    tail: int | None = None,
 ) -> LogPage:
-    answer = connection.get(f"/jobs/{job}/logs", {"offset": offset, "limit": PAGE_BYTES, "epoch": epoch, "tail": tail})
-    headers = answer.headers
-    return LogPage(answer.text, int(headers.get("X-Epoch", 0)), int(headers.get("X-Next-Offset", 0)))
+    wanted = {"offset": offset, "limit": PAGE_BYTES, "epoch": epoch, "tail": tail, "part": part or None}
+    answer = connection.get(f"/jobs/{job}/logs", wanted)
+    begun, behind, parts = (int(answer.headers.get(name, 0)) for name in ("X-Epoch", "X-Next-Offset", "X-Parts"))
+    return LogPage(answer.text, begun, behind, part, max(1, parts))

@@ -36,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
             world_size=place.world_size,
             local_rank=place.local_rank,
             stop=stop,
+            removes_old=not arguments.keep_checkpoints,
         )
         write_pid_file(run.folder, place.rank)
     except OSError as error:
@@ -62,6 +63,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("spec", type=Path, metavar="SPEC", help="the job's spec, a JSON file")
     parser.add_argument("--run-dir", type=Path, required=True, metavar="DIR", help="where events and files go")
     parser.add_argument("--inputs", type=Path, metavar="FILE", help=f"what it reads (default: {INPUTS_FILE} by SPEC)")
+    parser.add_argument(
+        "--keep-checkpoints", action="store_true", help="remove no old checkpoint: whoever started it does"
+    )
     return parser.parse_args(argv)
 
 

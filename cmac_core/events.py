@@ -62,6 +62,7 @@ class Saved(Event):
     sha256: str
     bytes: int
     kind: Literal["full", "weights"] = "full"
+    metrics: dict[str, float] = {}  # means over the pass that it ends
 
 
 class Artifact(Event):

@@ -409,6 +409,12 @@ def newest(session: Session, job_id: UUID) -> Attempt | None:
     return session.scalars(query).first()
 
 
+def parts_of(session: Session, job_id: UUID, epoch: int) -> int:
+    """How many machines an attempt has, or had; 0 when there is no such attempt."""
+    query = select(func.count()).select_from(Part).join(Attempt, Attempt.id == Part.attempt_id)
+    return session.scalar(query.where(Attempt.job_id == job_id, Attempt.epoch == epoch)) or 0
+
+
 def _told(session: Session, attempt: Attempt) -> dict[str, Any]:
     plain = ("id", "epoch", "state", "reason", "detail", "hint", "exit_code", "desired", "stop_for", "resume_step")
     times = ("progress", "versions", "world_size", "replacements", "inputs", "created_at", "running_at", "exited_at")

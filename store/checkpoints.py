@@ -1,15 +1,18 @@
 """Saved states: registered when whole, resumed from when good, removed when old."""
 
+from math import inf
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from cmac_core.events import Saved
-from store import attempts, job_events, moves
+from cmac_core.retention import outdated
+from cmac_core.specs.method import Checkpoints
+from store import attempts, audit, job_events, jobs, moves
 from store.attempts import Lease
-from store.errors import NotFound
+from store.errors import IllegalMove, InUse, NotFound
 from store.keys import Principal
 from store.states import FINAL, CheckpointState
 from store.tables import Checkpoint, Job
@@ -69,6 +72,7 @@ def save(session: Session, lease: Lease, job: Job, saved: Saved, folder: Path) -
         path=str(path),
         sha256=saved.sha256,
         bytes=saved.bytes,
+        metrics=saved.metrics or None,
         state=CheckpointState.ok if whole else CheckpointState.bad,
     )
     session.add(checkpoint)
@@ -80,24 +84,98 @@ def save(session: Session, lease: Lease, job: Job, saved: Saved, folder: Path) -
 
 
 def _let_go_of_older(session: Session, job: Job) -> None:
-    """Beyond the newest `checkpoints.keep`: what the core removed is deleted, the rest is to be."""
-    keep = job.spec.get("checkpoints", {}).get("keep", 0)
-    if keep == 0:
+    """Those that the job's `checkpoints` do not keep are to be removed, unless something names them."""
+    plan = Checkpoints.model_validate(job.spec.get("checkpoints", {"keep": 0}))
+    newest_first = [one for one in of_job(session, job.id) if (one.kind, one.state) == ("full", CheckpointState.ok)]
+    current, overtaken = _by_course(newest_first)
+    passes = job.spec.get("optim", {}).get("epochs", inf)
+    old = [*overtaken, *outdated(current, plan, passes)] if plan.keep else []
+    _remove(session, {one.id for one in old})
+
+
+def _by_course(newest_first: list[Checkpoint]) -> tuple[list[Checkpoint], list[Checkpoint]]:
+    """Those on the way to the newest one, and those of an earlier attempt from behind where a later one went on."""
+    current: list[Checkpoint] = []
+    for one in newest_first:
+        if not current or one.step < current[-1].step:
+            current.append(one)
+    return current, [one for one in newest_first if one not in current]
+
+
+def make_room(session: Session, job: Job) -> None:
+    """The disk of a locked job is full: its oldest checkpoint that nothing names goes, unless the job keeps all."""
+    if job.spec.get("checkpoints", {}).get("keep", 0) == 0:
         return
-    named = select(Job.checkpoint_id, Job.resume_checkpoint).where(Job.state.not_in(FINAL))
-    old = select(Checkpoint).where(
-        Checkpoint.job_id == job.id,
-        Checkpoint.kind == "full",
-        Checkpoint.state == CheckpointState.ok,
-        Checkpoint.pinned_by.is_(None),
-    )
-    old = old.order_by(Checkpoint.epoch.desc(), Checkpoint.step.desc()).offset(keep)
-    in_use = {job.resume_checkpoint, *(one for row in session.execute(named) for one in row)}
-    for checkpoint in session.scalars(old):
-        if not Path(checkpoint.path).exists():
-            checkpoint.state = CheckpointState.deleted
-        elif checkpoint.id not in in_use:
-            checkpoint.state = CheckpointState.deleting
+    good = [one for one in of_job(session, job.id) if (one.kind, one.state) == ("full", CheckpointState.ok)]
+    for one in reversed(good[1:]):
+        if _remove(session, {one.id}):
+            break
+
+
+def _remove(session: Session, ids: set[UUID]) -> int:
+    """Mark those of these that no job, of whatever state, names as its input or as where it goes on.
+
+    Whoever names one holds its row (`made.lock_named`) until their job is there: those are left for the next time.
+    """
+    if not ids:
+        return 0
+    free = select(Checkpoint).where(Checkpoint.id.in_(ids), Checkpoint.pinned_by.is_(None))
+    free = free.order_by(Checkpoint.id).with_for_update(skip_locked=True)
+    locked = session.scalars(free.execution_options(populate_existing=True)).all()
+    naming = select(Job.checkpoint_id, Job.resume_checkpoint)
+    naming = naming.where(or_(Job.checkpoint_id.in_(ids), Job.resume_checkpoint.in_(ids)))
+    named = {one for row in session.execute(naming) for one in row}
+    going = [one for one in locked if one.id not in named]
+    for checkpoint in going:
+        checkpoint.state = CheckpointState.deleting
+    return len(going)
+
+
+def pin(session: Session, checkpoint_id: UUID, principal: Principal, *, pinned: bool) -> Checkpoint:
+    """It stays whatever its training's `checkpoints` say. Raises NotFound, Forbidden, IllegalMove (it is not there)."""
+    checkpoint = _lock_own(session, checkpoint_id, principal)
+    if pinned and checkpoint.state is not CheckpointState.ok:
+        raise IllegalMove(f"checkpoint {checkpoint_id} is {checkpoint.state}", state=str(checkpoint.state), allowed=[])
+    wanted = principal.user if pinned else None
+    if (checkpoint.pinned_by is None) != (wanted is None):
+        checkpoint.pinned_by = wanted
+        audit.write(session, principal, "checkpoint.pin" if pinned else "checkpoint.unpin", str(checkpoint_id))
+    return checkpoint
+
+
+def remove(session: Session, checkpoint_id: UUID, principal: Principal) -> Checkpoint:
+    """Its files go in a moment, its row says so. Raises NotFound, Forbidden, InUse (`by`: a job, or who pinned it)."""
+    checkpoint = _lock_own(session, checkpoint_id, principal)
+    if checkpoint.state in (CheckpointState.deleting, CheckpointState.deleted):
+        return checkpoint
+    if checkpoint.pinned_by is not None:
+        raise InUse(f"checkpoint {checkpoint_id} is pinned by {checkpoint.pinned_by}", by=checkpoint.pinned_by)
+    maker = session.get_one(Job, checkpoint.job_id)
+    if maker.state not in FINAL:
+        raise InUse(f"job {maker.id} is not finished and may go on from it", by=str(maker.id))
+    if (user := _user_of(session, checkpoint, maker)) is not None:
+        raise InUse(f"job {user} names checkpoint {checkpoint_id}", by=str(user))
+    checkpoint.state = CheckpointState.deleting
+    if maker.resume_checkpoint == checkpoint.id:
+        next_one = last_good(session, maker.id)
+        maker.resume_checkpoint = next_one.id if next_one else None
+    audit.write(session, principal, "checkpoint.remove", str(checkpoint_id))
+    return checkpoint
+
+
+def _lock_own(session: Session, checkpoint_id: UUID, principal: Principal) -> Checkpoint:
+    owner = moves.lock(session, get(session, checkpoint_id, principal).job_id)  # first, as its supervisor does
+    jobs.may_change(owner, principal)
+    query = select(Checkpoint).where(Checkpoint.id == checkpoint_id).with_for_update()
+    return session.scalars(query.execution_options(populate_existing=True)).one()
+
+
+def _user_of(session: Session, checkpoint: Checkpoint, maker: Job) -> UUID | None:
+    """Another job that reads it, by its id or as what its maker left."""
+    reads = or_(Job.checkpoint_id == checkpoint.id, Job.resume_checkpoint == checkpoint.id)
+    if checkpoint.id == maker.resume_checkpoint or checkpoint.kind == "weights":
+        reads = or_(reads, Job.checkpoint_job == maker.id)
+    return session.scalar(select(Job.id).where(reads, Job.id != maker.id).limit(1))
 
 
 def mark_bad(session: Session, lease: Lease, checkpoint_id: UUID, detail: str) -> Checkpoint | None:

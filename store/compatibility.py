@@ -23,9 +23,9 @@ from cmac_core.specs.references import CheckpointReference
 from store import datasets
 from store.errors import Incompatible, InvalidSpec, UnknownReference
 from store.keys import Principal
-from store.made import Made, encoders_of, made
+from store.made import Made, encoders_of, left_by, lock_named, made
 from store.states import FINAL, CheckpointState, JobState
-from store.tables import Checkpoint, Dataset, Job
+from store.tables import Dataset, Job
 
 if TYPE_CHECKING:
     from store.submission import Findings, Resolved
@@ -128,7 +128,7 @@ def lock_parent(session: Session, job_id: UUID, principal: Principal) -> Job | N
     """FOR SHARE: it cannot become final between this look and our commit, which its end would not see."""
     query = select(Job).where(Job.id == job_id).with_for_update(read=True).execution_options(populate_existing=True)
     job = session.scalar(query)
-    return job if job is not None and principal.sees(job.project) else None
+    return job if job is not None and job.deleted_at is None and principal.sees(job.project) else None
 
 
 def _check_dataset(spec: Reader, dataset: Dataset, found: "Findings") -> None:
@@ -214,14 +214,14 @@ def _find_checkpoint(
 ) -> Job | None:
     """The job that makes, or made, the checkpoint; naming a job adds the edge by itself."""
     if isinstance(reference, StoredCheckpoint):
-        checkpoint = session.get(Checkpoint, reference.id)
+        checkpoint = lock_named(session, reference.id)
         job = session.get(Job, checkpoint.job_id) if checkpoint else None
         if checkpoint is None or job is None or not principal.sees(job.project):
             found.add(UnknownReference, f"{pointer}/id", "there is no such checkpoint", str(reference.id))
             return None
         if checkpoint.state is not CheckpointState.ok:
-            message = f"that checkpoint is {checkpoint.state}"
-            found.add(UnknownReference, f"{pointer}/id", message, str(reference.id))
+            message, hint = f"that checkpoint is {checkpoint.state}", f"name another one of job {checkpoint.job_id}"
+            found.add(UnknownReference, f"{pointer}/id", message, str(reference.id), hint)
         if job.kind == "finetune":
             message = "that checkpoint is of a fine-tuning; give that of a pretraining"
             found.add(Incompatible, f"{pointer}/id", message, str(reference.id))
@@ -238,6 +238,9 @@ def _find_checkpoint(
             message = f"that job has {job.state} and will leave no checkpoint"
             hint = "retry it, or name one of its checkpoints: {id: ...}"
             found.add(Incompatible, f"{pointer}/job", message, str(reference.job), hint)
+        elif job.state is JobState.succeeded and left_by(session, job) is None:
+            message = "that job's last checkpoint was removed"
+            found.add(Incompatible, f"{pointer}/job", message, str(reference.job), "train it again")
         else:
             resolved.checkpoint_job = job.id
             resolved.parents[job.id] = "afterok"

@@ -96,8 +96,14 @@ class InUse(Problem):
     code = "in_use"
 
 
+class Gone(Problem):
+    """It was removed, by retention or by a person. Members: removed_at."""
+
+    code = "gone"
+
+
 class Forbidden(Problem):
-    """You may see this, not do it. Members: needs_role."""
+    """You may see this, not do it. Members: needs_role, needs_scope (of the key)."""
 
     code = "forbidden"
 

@@ -4,17 +4,18 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, case, func, select, text
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, text
 from sqlalchemy.orm import Session, aliased
 
-from store import outbox
+from store import outbox, retention
 from store.ends import ENDS, Budget
 from store.leaders import SCHEDULER
 from store.states import LIVE_PARTS, DeviceKind, JobState, Priority
-from store.tables import Attempt, Device, DeviceLease, Job, Leader, Node, Part
+from store.tables import Attempt, Device, DeviceLease, Job, Leader, Node, Outbox, Part, Webhook
+from store.webhooks import KIND as WEBHOOK
 
 QUANTILES = (0.5, 0.9, 0.99)
-WAITS_OF, RECOVERIES_OF = timedelta(hours=1), timedelta(days=1)  # until now
+WAITS_OF, RECOVERIES_OF, DELIVERIES_OF = timedelta(hours=1), timedelta(days=1), timedelta(hours=1)  # until now
 FAULTS = [reason for reason, end in ENDS.items() if end.budget is Budget.infra]
 
 
@@ -38,6 +39,8 @@ def read(session: Session) -> list[Figure]:
         _recoveries(session),
         *_ages(session),
         *_leaders(session),
+        *_retention(session),
+        *_webhooks(session),
         _points(session),
     ]
 
@@ -145,6 +148,31 @@ def _leaders(session: Session) -> list[Figure]:
     return [
         Figure("cmac_leader_age_seconds", "Time since a loop's leader renewed its term.", ("name",), ages),
         Figure("cmac_scheduler_pass_seconds", "What the last pass over the queue took.", (), passes),
+    ]
+
+
+def _retention(session: Session) -> list[Figure]:
+    done = _labelled((rule.what, session.scalar(select(func.count(rule.noted))) or 0) for rule in retention.RULES)
+    waiting, text = _labelled(retention.waiting(session).items()), "Jobs whose logs were removed, or curves thinned."
+    return [
+        Figure("cmac_retention_jobs", text, ("what",), done, counter=True),
+        Figure("cmac_retention_due", "Jobs whose time for that has come, and that wait for it.", ("what",), waiting),
+    ]
+
+
+def _webhooks(session: Session) -> list[Figure]:
+    told = (Outbox.sent_at.is_not(None), "arrived"), (Outbox.gave_up_at.is_not(None), "given_up")
+    outcome = case(*told, (Outbox.error.is_not(None), "failing"), else_="waiting").label("outcome")
+    open_or_late = or_(Outbox.sent_at > func.now() - DELIVERIES_OF, Outbox.gave_up_at > func.now() - DELIVERIES_OF)
+    open_or_late |= and_(Outbox.sent_at.is_(None), Outbox.gave_up_at.is_(None))
+    deliveries = select(outcome, func.count()).where(Outbox.kind == WEBHOOK, open_or_late).group_by(outcome)
+    broken = (Webhook.disabled_at.is_not(None), "disabled"), (Webhook.failures > 0, "failing")
+    state = case(*broken, else_="ok").label("state")
+    hooks = select(state, func.count()).group_by(state)
+    text = "Deliveries that arrived or were given up in the last hour, are failing, or wait for their first try."
+    return [
+        Figure("cmac_webhooks", "Receivers by state.", ("state",), _labelled(session.execute(hooks))),
+        Figure("cmac_webhook_deliveries", text, ("outcome",), _labelled(session.execute(deliveries))),
     ]
 
 

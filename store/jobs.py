@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from cmac_core.specs import JOB_SPEC, JobSpec
 from store import audit, code, job_events, line, moves, notices, submission, walltime
-from store.errors import AlreadyExists, Forbidden, IllegalMove, NotFound
+from store.errors import AlreadyExists, Forbidden, Gone, IllegalMove, NotFound
 from store.keys import Principal, Role
 from store.listing import FILTERS, SORTS, Page, page
 from store.moves import lock, move
@@ -79,10 +79,12 @@ def estimate(session: Session, spec: JobSpec, principal: Principal) -> dict[str,
 
 
 def get(session: Session, job_id: UUID, principal: Principal) -> Job:
-    """Raises NotFound, also for a job of another project."""
+    """Raises NotFound, also for a job of another project; Gone for one that was deleted."""
     job = session.get(Job, job_id, populate_existing=True)
     if job is None or not principal.sees(job.project):
         raise NotFound(f"no job {job_id}")
+    if job.deleted_at is not None:
+        raise Gone(f"job {job_id} was deleted", removed_at=job.deleted_at.isoformat())
     return job
 
 

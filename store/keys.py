@@ -5,6 +5,7 @@ import hmac
 import os
 import re
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -37,14 +38,35 @@ class Role(StrEnum):
         return order.index(self) >= order.index(needed)
 
 
+class Scope(StrEnum):
+    """What a key may be limited to, within its role; one scope says nothing of another."""
+
+    read = "read"  # whatever changes nothing
+    submit = "submit"  # jobs, experiments, webhooks
+    operate = "operate"  # machines, roots, projects
+    admin = "admin"  # users, quotas, keys
+
+    @property
+    def role(self) -> Role:
+        """The least role that it is of use to."""
+        return {Scope.submit: Role.submitter, Scope.operate: Role.operator}.get(self, Role.viewer)
+
+
 @dataclass(frozen=True)
 class Principal:
-    """Who asks. `project` None: all of them."""
+    """Who asks. `project` None: all of them. `scopes` None: all that the role may."""
 
     user: str
     role: Role
     project: str | None = None
     key: str = ""  # the key's prefix: what idempotency keys and limits belong to
+    scopes: frozenset[Scope] | None = None
+
+    def require_scope(self, needed: Scope) -> None:
+        """Raises Forbidden when the key is limited, and not to this."""
+        if self.scopes is not None and needed not in self.scopes:
+            has = ", ".join(sorted(self.scopes))
+            raise Forbidden(f"this needs a key with the scope {needed}; yours has {has}", needs_scope=str(needed))
 
     def require(self, needed: Role) -> None:
         """Raises Forbidden when the role does not include `needed`."""
@@ -82,7 +104,8 @@ def authenticate(session: Session, token: str) -> Principal:
     key, users_role = row
     _touch(session, key)
     narrower = min(Role(key.role), Role(users_role), key=list(Role).index)
-    return Principal(key.user, narrower, key.project, key.prefix)
+    scopes = None if key.scopes is None else frozenset(map(Scope, key.scopes))
+    return Principal(key.user, narrower, key.project, key.prefix, scopes)
 
 
 def _touch(session: Session, key: ApiKey) -> None:
@@ -97,7 +120,13 @@ def _touch(session: Session, key: ApiKey) -> None:
 
 
 def create_key(
-    session: Session, user: str, name: str, role: Role, project: str | None = None, days: float | None = None
+    session: Session,
+    user: str,
+    name: str,
+    role: Role,
+    project: str | None = None,
+    days: float | None = None,
+    scopes: Collection[Scope] | None = None,
 ) -> tuple[ApiKey, str]:
     """A new key and its token, which is shown this once. Makes the user when missing. Raises UnknownReference."""
     if project is not None and session.scalar(select(Project.id).where(Project.name == project)) is None:
@@ -105,6 +134,7 @@ def create_key(
     session.execute(insert(User).values(name=user, role=str(role)).on_conflict_do_nothing())
     prefix, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     key = ApiKey(user=user, name=name, prefix=prefix, secret_sha256=_sha256(secret), role=str(role), project=project)
+    key.scopes = None if scopes is None else sorted(map(str, scopes))
     if days is not None:
         key.expires_at = session.scalar(select(func.now() + timedelta(days=days)))
     session.add(key)
@@ -123,13 +153,21 @@ def rotate_key(session: Session, key_id: UUID, principal: Principal, grace: time
     if old is None:
         raise NotFound(f"no live key {key_id}")
     principal.require(Role(old.role))
+    scopes = None if old.scopes is None else frozenset(map(Scope, old.scopes))
+    require_scopes(principal, scopes)
     if principal.project not in (None, old.project):
         raise Forbidden(f"your key sees project {principal.project} alone", needs_role=str(Role.admin))
     days = (old.expires_at - old.created_at) / timedelta(days=1) if old.expires_at else None
-    made = create_key(session, old.user, old.name, Role(old.role), old.project, days)
+    made = create_key(session, old.user, old.name, Role(old.role), old.project, days, scopes)
     old.expires_at = func.least(ApiKey.expires_at, func.now() + grace)  # least() passes over null
     session.flush()
     return made
+
+
+def require_scopes(principal: Principal, wanted: frozenset[Scope] | None) -> None:
+    """Nobody makes a key that may more than theirs; None is all. Raises Forbidden."""
+    for scope in sorted(Scope if wanted is None else wanted):
+        principal.require_scope(scope)
 
 
 def revoke_key(session: Session, prefix: str) -> None:

@@ -80,7 +80,9 @@ def page(
 
 def conditions(principal: Principal, filters: Mapping[str, Sequence[str]]) -> list[ColumnElement[bool]]:
     """Filters as SQL, and what the principal may see. Raises BadFilter naming what is allowed."""
-    found = [] if principal.project is None else [Job.project == principal.project]
+    found: list[ColumnElement[bool]] = [Job.deleted_at.is_(None)]
+    if principal.project is not None:
+        found.append(Job.project == principal.project)
     for name, values in filters.items():
         if name.startswith("label."):
             key = name.removeprefix("label.")

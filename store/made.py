@@ -1,6 +1,7 @@
 """What a job makes for others: its checkpoint, and what that holds as far as the job tells; no file is opened here."""
 
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -48,3 +49,9 @@ def left_by(session: Session, job: Job) -> Checkpoint | None:
         Checkpoint.job_id == job.id, Checkpoint.kind == "weights", Checkpoint.state == CheckpointState.ok
     )
     return session.scalars(weights.order_by(Checkpoint.epoch.desc()).limit(1)).first()
+
+
+def lock_named(session: Session, checkpoint_id: UUID) -> Checkpoint | None:
+    """A checkpoint that a new job is about to name: it is not let go of until that job is there."""
+    query = select(Checkpoint).where(Checkpoint.id == checkpoint_id).with_for_update(read=True)
+    return session.scalar(query.execution_options(populate_existing=True))

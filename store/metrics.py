@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, or_, select, text
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, text, tuple_
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from store.tables import Attempt, Metric
+
+BUCKETS = 250  # that remain of a curve when it is thinned for good
 
 
 class Point(NamedTuple):
@@ -130,6 +132,45 @@ def rows(session: Session, job_id: UUID, names: Sequence[str] | None = None, fro
         query = query.where(Metric.name.in_(names))
     query = query.ext(distinct_on(Metric.name, Metric.step)).order_by(Metric.name, Metric.step, Metric.epoch.desc())
     return iter(session.execute(query.execution_options(yield_per=5000)))
+
+
+def thin_out(session: Session, job_id: UUID) -> int:
+    """Remove points of a job's long curves for good; how many went.
+
+    A bucket keeps its last point and its extremes, a curve its first point too: spikes and final values stay.
+    """
+    many = select(Metric.name).where(Metric.job_id == job_id).group_by(Metric.name)
+    long = session.scalars(many.having(func.count() > 3 * BUCKETS + 1)).all()
+    return sum(_thin_out(session, job_id, name) for name in long)
+
+
+def _thin_out(session: Session, job_id: UUID, name: str) -> int:
+    of_curve = and_(Metric.job_id == job_id, Metric.name == name)
+    newest = func.row_number().over(partition_by=Metric.step, order_by=Metric.epoch.desc()).label("age")
+    told = select(Metric.step, Metric.epoch, Metric.value, newest).where(of_curve, _counts(session, job_id)).subquery()
+    place = func.row_number().over(order_by=told.c.step).label("place")
+    bucket = ((place - 1) * BUCKETS // func.count().over()).label("bucket")
+    placed = select(told.c.step, told.c.epoch, told.c.value, place, bucket).where(told.c.age == 1).subquery()
+    stays = {
+        "last": placed.c.step.desc(),
+        "lowest": placed.c.value.asc().nulls_last(),
+        "highest": placed.c.value.desc().nulls_last(),
+    }
+    ranks = [
+        func.row_number().over(partition_by=placed.c.bucket, order_by=(order, placed.c.step)).label(name)
+        for name, order in stays.items()
+    ]
+    ranked = select(placed.c.step, placed.c.epoch, placed.c.place, *ranks).subquery()
+    kept = select(ranked.c.step, ranked.c.epoch)
+    kept = kept.where(or_(ranked.c.place == 1, *(ranked.c[name] == 1 for name in stays)))
+    gone = delete(Metric).where(of_curve, tuple_(Metric.step, Metric.epoch).not_in(kept)).returning(Metric.step)
+    return session.scalar(select(func.count()).select_from(gone.cte())) or 0
+
+
+def remove(session: Session, job_id: UUID) -> int:
+    """All points of a job; how many went."""
+    gone = delete(Metric).where(Metric.job_id == job_id).returning(Metric.step)
+    return session.scalar(select(func.count()).select_from(gone.cte())) or 0
 
 
 def _counts(session: Session, job_id: UUID) -> ColumnElement[bool]:

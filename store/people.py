@@ -35,7 +35,7 @@ def add_project(session: Session, name: str, principal: Principal) -> Holding:
 
 def projects(session: Session, principal: Principal) -> list[Holding]:
     """Those that the principal sees, by name."""
-    of_jobs = select(func.count()).where(Job.project == Project.name)
+    of_jobs = select(func.count()).where(Job.project == Project.name, Job.deleted_at.is_(None))
     datasets = _bytes(Dataset.bytes).where(Dataset.project == Project.name, Dataset.state == DatasetState.ok)
     there = (CheckpointState.ok, CheckpointState.bad)
     checkpoints = _bytes(Checkpoint.bytes).join(Job, Job.id == Checkpoint.job_id)

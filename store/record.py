@@ -12,6 +12,7 @@ from cmac_core import events
 from cmac_core.events import AnyEvent
 from store import checkpoints, datasets, job_events, metrics, moves, notices
 from store.attempts import Lease
+from store.ends import Reason
 from store.metrics import Point
 from store.settings import settings
 from store.states import CheckpointState
@@ -69,10 +70,14 @@ def _take(session: Session, lease: Lease, attempt: Attempt, job: Job, event: Any
             job_events.add(session, job, "artifact", ACTOR, data)
         case events.Warned():
             _warn(session, job, event.code, event.message)
+            if event.code == Reason.disk_full:
+                checkpoints.make_room(session, job)
         case events.Replaced():
             attempt.replacements += 1
         case events.Ended():
             attempt.ended = event.model_dump(exclude={"type"})
+            if event.reason == Reason.disk_full:
+                checkpoints.make_room(session, job)
         case _:
             assert_never(event)
 

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from store.receivers import Allowed
@@ -47,6 +47,10 @@ class Settings(BaseSettings):
     cpu_slots: PositiveInt | None = Field(None, description="CPU devices to offer; default cores / 4, at least 2.")
     queued_per_user: PositiveInt = Field(1000, description="Most jobs of one user that may wait.")
     gpu_hour_price: float | None = None
+    keep_logs_days: NonNegativeFloat = Field(90, description="Logs of jobs go so long after their end; 0 keeps them.")
+    keep_curves_days: NonNegativeFloat = Field(
+        90, description="Curves of jobs are thinned so long after their end; 0 keeps every point."
+    )
     webhook_allow: str = Field("", description="Hosts and ranges in house that webhooks may call: a.lan,10.1.0.0/16.")
 
     @model_validator(mode="after")

@@ -149,7 +149,10 @@ def cost(session: Session, resolved: Resolved) -> dict[str, Any]:
 def _disk_bytes(spec: JobSpec) -> int | None:
     if not isinstance(spec, Pretrain):
         return None
-    kept = spec.checkpoints.keep or spec.optim.epochs // spec.checkpoints.every_epochs
+    plan, passes = spec.checkpoints, spec.optim.epochs
+    kept = plan.keep + plan.keep_best + (passes // plan.keep_every if plan.keep_every else 0)
+    if plan.keep == 0:
+        kept = passes // plan.every_epochs
     return int(CHECKPOINT_BYTES * (spec.model.width / 64) ** 2) * (kept + 1)
 
 

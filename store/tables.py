@@ -144,6 +144,7 @@ class ApiKey(Table):
     prefix: Mapped[str] = mapped_column(unique=True)
     secret_sha256: Mapped[str]
     role: Mapped[str]
+    scopes: Mapped[list[str] | None] = mapped_column(ARRAY(Text))  # null: all that the role may
     project: Mapped[str | None] = mapped_column(ForeignKey("projects.name", onupdate="CASCADE"))  # null: every one
     created_at: Mapped[datetime] = _now()
     expires_at: Mapped[datetime | None]
@@ -218,6 +219,10 @@ class Job(Table):
     started_at: Mapped[datetime | None]  # of the first running attempt
     ended_at: Mapped[datetime | None]
     updated_at: Mapped[datetime] = _now()
+    logs_removed_at: Mapped[datetime | None]  # by retention
+    curves_thinned_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]  # by a person: nobody sees it any more
+    files_removed_at: Mapped[datetime | None]  # of a deleted one
     epoch: Mapped[int] = mapped_column(server_default="0")  # fencing number: + 1 at every placement
     event_seq: Mapped[int] = mapped_column(server_default="0")
     version: Mapped[int] = mapped_column(server_default="1")  # rises with the row (If-Match)
@@ -267,6 +272,14 @@ class Job(Table):
         Index(None, "dataset_id"),
         Index(None, "checkpoint_id"),
         Index(None, "checkpoint_job"),
+        Index(None, "resume_checkpoint"),
+        Index("ix_jobs_with_logs", "ended_at", postgresql_where=text("logs_removed_at is null")),
+        Index("ix_jobs_with_curves", "ended_at", postgresql_where=text("curves_thinned_at is null")),
+        Index(
+            "ix_jobs_deleted",
+            "ended_at",
+            postgresql_where=text("deleted_at is not null and files_removed_at is null"),
+        ),
         Index(None, "labels", postgresql_using="gin"),
     )
 

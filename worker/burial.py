@@ -4,17 +4,18 @@ import logging
 
 from sqlalchemy.orm import Session
 
+from cmac_core.retention import CHECKPOINTS, remove_drafts
 from store import attempts, database, ends
 from store.attempts import LivePart
 from store.ends import Reason, Verdict
 from store.errors import AlreadyRecorded, Fenced
+from store.log_files import log_file
 from worker import here
 from worker.ingest import ingest
 from worker.logs import bound
 from worker.marks import carrying
 from worker.processes import Identity, boot_id, kill_all, lives
 from worker.supervisor.lines import Portion, Words, read_portion, words
-from worker.supervisor.run import log_file
 from worker.supervisor.verdict import tail_of
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ def bury(part: LivePart) -> bool:
         if not kill_all(lambda: carrying(mark)):
             log.error("a process cannot be killed; its devices stay taken")
             return False
+        if part.lease.part == 0:
+            remove_drafts(part.folder / CHECKPOINTS)
         said = words(part.folder)
         offset = part.events_offset
         try:

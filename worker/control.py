@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 
-from store import database, leaders, outbox, queue, reconciler, scheduler
+from store import database, leaders, outbox, queue, reconciler, retention, scheduler
 from store.leaders import RECONCILER, SCHEDULER
 from store.notices import QUEUE, Listener
 from store.settings import settings
@@ -18,6 +18,7 @@ SCHEDULE_EVERY = 1.0  # s, and at once when told
 REPAIR_EVERY = 5.0
 RELAY_EVERY = 1.0
 CALL_EVERY = 1.0
+KEEP_EVERY = 60.0
 BATCH = 50
 
 
@@ -29,9 +30,11 @@ class Control:
         self.schedule = Loop("scheduler", self._schedule, SCHEDULE_EVERY)
         self.repair = Loop("reconciler", self._repair, settings().times.scaled(REPAIR_EVERY))
         self.relay = Loop("relay", self._relay, RELAY_EVERY)
+        self.keep = Loop("retention", self._keep, KEEP_EVERY)
         self.ear = Loop("listener", self._listen, 0.0)
         self.webhooks = Loop("webhooks", self._call, CALL_EVERY)  # a receiver that hangs holds this loop alone
-        self.loops = [self.schedule, self.repair, self.relay, self.ear, self.webhooks]
+        self.loops = [self.schedule, self.repair, self.relay, self.keep, self.ear, self.webhooks]
+        self.leads = False  # the repairs: then also what is kept for how long
 
     def run(self) -> None:
         """Until `stop`."""
@@ -63,10 +66,15 @@ class Control:
             self.relay.wake()
 
     def _repair(self) -> None:
-        done = reconciler.run_pass(self.holder).done
+        self.leads, done = reconciler.run_pass(self.holder)
         if found := {name: count for name, count in done.items() if count}:
             log.warning("repaired", extra={"data": found})
             self.schedule.wake()
+
+    def _keep(self) -> None:
+        # A loop of its own: no lost machine waits until files are removed.
+        if self.leads and (done := retention.run_pass()):
+            log.info("kept for long enough", extra={"data": done})
 
     def _relay(self) -> None:
         while database.transact(lambda session: outbox.relay(session, queue.send, BATCH)) == BATCH:

@@ -69,6 +69,24 @@ def get_checkpoint(checkpoint_id: UUID, principal: ViewerDep, session: SessionDe
     return WholeCheckpointView.whole(session, checkpoints.get(session, checkpoint_id, principal))
 
 
+@router.post("/{checkpoint_id}/pin", responses=problems(403, 404, 409))
+def pin_checkpoint(checkpoint_id: UUID, principal: SubmitterDep, session: SessionDep) -> CheckpointView:
+    """Keep it whatever its training's `checkpoints` say (its owner, and operators)."""
+    return CheckpointView.model_validate(checkpoints.pin(session, checkpoint_id, principal, pinned=True))
+
+
+@router.post("/{checkpoint_id}/unpin", responses=problems(403, 404))
+def unpin_checkpoint(checkpoint_id: UUID, principal: SubmitterDep, session: SessionDep) -> CheckpointView:
+    """Let its training's `checkpoints` decide again."""
+    return CheckpointView.model_validate(checkpoints.pin(session, checkpoint_id, principal, pinned=False))
+
+
+@router.delete("/{checkpoint_id}", status_code=202, responses=problems(403, 404, 409))
+def remove_checkpoint(checkpoint_id: UUID, principal: SubmitterDep, session: SessionDep) -> CheckpointView:
+    """Remove its files (its owner, and operators); 409 with `by` while a job names it, its own may go on, or pinned."""
+    return CheckpointView.model_validate(checkpoints.remove(session, checkpoint_id, principal))
+
+
 @router.head("/{checkpoint_id}/file", include_in_schema=False)
 @router.get("/{checkpoint_id}/file", responses=BYTES | problems(410, 416), response_class=Response)
 def get_weights(checkpoint_id: UUID, request: Request, principal: ViewerDep, session: SessionDep) -> Response:

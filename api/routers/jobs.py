@@ -22,12 +22,12 @@ from api.views.base import ListView
 from api.views.data import ArtifactView, CheckpointView
 from api.views.experiments import ExperimentView
 from api.views.jobs import EventView, JobListView, JobRow, JobView
-from store import artifacts, attempts, checkpoints, job_events, jobs, verbs
+from store import artifacts, attempts, checkpoints, deletion, job_events, jobs, verbs
 from store.errors import BadCursor
 from store.idempotency import Answer
 from store.tables import Job
 
-router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(404))
+router = APIRouter(prefix="/jobs", tags=["jobs"], responses=problems(404, 410))
 
 DryRun = Annotated[bool, Query(description="Check and estimate; store nothing, use up no key.")]
 Force = Annotated[bool, Query(description="Do not wait for a checkpoint.")]
@@ -231,7 +231,13 @@ def list_checkpoints_of_job(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> ListView[CheckpointView]:
-    """States that it saved, newest first."""
+    """States that it saved, newest first, also those that were deleted since (`state`)."""
     jobs.get(session, job_id, principal)
     rows = [CheckpointView.model_validate(row) for row in checkpoints.of_job(session, job_id)]
     return cut(request, response, rows, lambda row: str(row.id), limit=limit, cursor=cursor)
+
+
+@router.delete("/{job_id}", status_code=204, responses=problems(409))
+def delete_job(job_id: UUID, principal: SubmitterDep, session: SessionDep) -> None:
+    """Delete a job that is over with all that it left; 409 with `by` while a job, experiment or dataset needs it."""
+    deletion.delete(session, job_id, principal)

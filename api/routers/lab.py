@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 from sqlalchemy.orm import Session
 
-from api.authentication import OperatorDep, PrincipalDep, ViewerDep
+from api.authentication import KeyHolderDep, OperatorDep, PrincipalDep, ViewerDep
 from api.bodies import Because, NewKey, NewQuota, NodeLabels, Rotation, parse_body
 from api.dependencies import SessionDep
 from api.json_bodies import JsonBody, OptionalJsonBody
@@ -69,6 +69,7 @@ class MeView(View):
     role: str
     project: str | None
     key: str
+    scopes: list[str] | None = Field(description="What the key is limited to; null: all that the role may.")
 
 
 @router.get("/nodes")
@@ -205,14 +206,14 @@ def list_quotas(
 
 
 @router.put("/quotas/{subject}", responses=problems(403, 404), openapi_extra=takes(NewQuota))
-def put_quota(subject: str, body: JsonBody, principal: PrincipalDep, session: SessionDep) -> QuotaView:
+def put_quota(subject: str, body: JsonBody, principal: KeyHolderDep, session: SessionDep) -> QuotaView:
     """Set all limits of `user:NAME` or `project:NAME` (admins)."""
     new = parse_body(NewQuota, body)
     return QuotaView.model_validate(quotas.put(session, subject, new.model_dump(), principal))
 
 
 @router.delete("/quotas/{subject}", status_code=204, responses=problems(403, 404))
-def delete_quota(subject: str, principal: PrincipalDep, session: SessionDep) -> None:
+def delete_quota(subject: str, principal: KeyHolderDep, session: SessionDep) -> None:
     """Back to no limits and a share of 1 (admins)."""
     quotas.remove(session, subject, principal)
 
@@ -220,14 +221,15 @@ def delete_quota(subject: str, principal: PrincipalDep, session: SessionDep) -> 
 @router.get("/me")
 def get_me(principal: PrincipalDep) -> MeView:
     """Whose key this is and what it may do."""
-    return MeView.model_validate(principal)
+    scopes = None if principal.scopes is None else sorted(principal.scopes)
+    return MeView(user=principal.user, role=principal.role, project=principal.project, key=principal.key, scopes=scopes)
 
 
 @router.get("/api-keys")
 def list_keys(
     request: Request,
     response: Response,
-    principal: PrincipalDep,
+    principal: KeyHolderDep,
     session: SessionDep,
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -238,7 +240,7 @@ def list_keys(
 
 
 @router.post("/api-keys", status_code=201, responses=problems(403), openapi_extra=takes(NewKey))
-def create_key(body: JsonBody, principal: PrincipalDep, session: SessionDep, trail: TrailDep) -> NewKeyView:
+def create_key(body: JsonBody, principal: KeyHolderDep, session: SessionDep, trail: TrailDep) -> NewKeyView:
     """Make a key; the answer is the only place where it is shown."""
     new = parse_body(NewKey, body)
     user = new.user or principal.user
@@ -248,8 +250,11 @@ def create_key(body: JsonBody, principal: PrincipalDep, session: SessionDep, tra
     project = new.project or principal.project
     if project is not None and not principal.sees(project):
         raise Forbidden(f"your key sees project {principal.project} alone", needs_role="admin")
-    row, token = keys.create_key(session, user, new.name, new.role, project, new.days)
-    trail.write("key.create", row.prefix, {"user": user, "role": str(new.role), "project": project})
+    scopes = new.scopes or principal.scopes
+    keys.require_scopes(principal, scopes)
+    row, token = keys.create_key(session, user, new.name, new.role, project, new.days, scopes)
+    told = {"user": user, "role": str(new.role), "project": project, "scopes": row.scopes}
+    trail.write("key.create", row.prefix, told)
     return NewKeyView(key=token, **KeyView.model_validate(row).model_dump())
 
 
@@ -260,7 +265,7 @@ def create_key(body: JsonBody, principal: PrincipalDep, session: SessionDep, tra
     openapi_extra=takes(Rotation, required=False),
 )
 def rotate_key(
-    key_id: UUID, body: OptionalJsonBody, principal: PrincipalDep, session: SessionDep, trail: TrailDep
+    key_id: UUID, body: OptionalJsonBody, principal: KeyHolderDep, session: SessionDep, trail: TrailDep
 ) -> NewKeyView:
     """A new key in the place of one, which opens for `grace_hours` more. The answer is the only place to see it."""
     grace = timedelta(hours=parse_body(Rotation, body or {}).grace_hours)
@@ -271,7 +276,7 @@ def rotate_key(
 
 
 @router.delete("/api-keys/{key_id}", status_code=204, responses=problems(404))
-def revoke_key(key_id: UUID, principal: PrincipalDep, session: SessionDep, trail: TrailDep) -> None:
+def revoke_key(key_id: UUID, principal: KeyHolderDep, session: SessionDep, trail: TrailDep) -> None:
     """It opens nothing from now on."""
     key = _find(keys.list_keys(session, _own(principal)), key_id)
     if key.revoked_at is None:

@@ -28,7 +28,7 @@ from store import experiment_results, experiments, results
 from store.database import transact
 from store.keys import Principal
 
-router = APIRouter(prefix="/results", tags=["results"], responses=problems(404))
+router = APIRouter(prefix="/results", tags=["results"], responses=problems(404, 410))
 
 Wait = Annotated[float, Query(ge=0, le=30, description="Hold the answer so many seconds until something changes.")]
 _ANSWERS: Responses = {

@@ -17,18 +17,20 @@ from api.tables import csv_answer, wants_csv
 from api.tails import EventTail, LogTail, MetricTail
 from store import attempts, jobs, metrics
 from store.database import transact
-from store.errors import BadRequest
+from store.errors import BadRequest, Gone
 from store.keys import Principal
+from store.log_files import log_file
 from store.settings import settings
 from store.states import FINAL
 from store.tables import Job
 
-router = APIRouter(prefix="/jobs/{job_id}", tags=["live"], responses=problems(404))
+router = APIRouter(prefix="/jobs/{job_id}", tags=["live"], responses=problems(404, 410))
 
 LastEventId = Annotated[str | None, Header(max_length=64, description="Go on exactly behind this event.")]
 After = Annotated[str | None, Query(max_length=64, description="The same, where headers cannot be set.")]
 Names = Annotated[list[str] | None, Query(description="Curves, repeated or divided by commas.")]
-Rank = Annotated[Literal["0"], Query(description="All ranks write into one log.")]
+Rank = Annotated[Literal["0"], Query(description="All ranks of a machine write into one log.")]
+LogPart = Annotated[int, Query(ge=0, le=10_000, description="Of a job over several machines: which of them, from 0.")]
 _NOTHING_FOLLOWS = 204
 
 
@@ -65,43 +67,50 @@ async def stream_metrics(
     return _stream(request, principal, job_id, tail)
 
 
-@router.get("/logs/stream", responses=EVENT_STREAM | problems(429), response_class=StreamingResponse)
+@router.get("/logs/stream", responses=EVENT_STREAM | problems(400, 410, 429), response_class=StreamingResponse)
 async def stream_logs(
     job_id: UUID,
     request: Request,
     principal: ViewerDep,
     rank: Rank = "0",
+    part: LogPart = 0,
     last_event_id: LastEventId = None,
     after: After = None,
 ) -> Response:
     """What it writes, attempt after attempt."""
     job = await _job(job_id, principal)
+    _check_log(job, part)
     numbers = _position(last_event_id or after, 2)
-    tail = LogTail(job_id, *numbers)
+    tail = LogTail(job_id, *numbers, part=part)
     if numbers and job.state in FINAL and not await run_in_threadpool(tail.has_more):
         return Response(status_code=_NOTHING_FOLLOWS)
     return _stream(request, principal, job_id, tail)
 
 
-@router.get("/logs", response_class=PlainTextResponse, responses=TEXT | problems(416))
+@router.get("/logs", response_class=PlainTextResponse, responses=TEXT | problems(400, 410, 416))
 def read_logs(
     job_id: UUID,
     request: Request,
     principal: ViewerDep,
     session: SessionDep,
     rank: Rank = "0",
+    part: LogPart = 0,
     stream: Annotated[Literal["both"], Query(description="Output and errors are one log.")] = "both",
     epoch: Annotated[int | None, Query(ge=1, le=2**31, description="Of this attempt; without: the newest.")] = None,
     offset: Annotated[int, Query(ge=0, le=2**53)] = 0,
     limit: Annotated[int, Query(ge=1, le=logs.LONGEST)] = 1 << 16,
     tail: Annotated[int | None, Query(ge=0, le=100_000, description="Only the last lines.")] = None,
 ) -> Response:
-    """Its log as text, cut at a line's end; X-Next-Offset is where to go on. `Range` gives the bytes as they are."""
+    """Its log as text, cut at a line's end; X-Next-Offset is where to go on. `Range` gives the bytes as they are.
+
+    X-Parts tells how many machines, and so how many logs, the attempt has.
+    """
     job = jobs.get(session, job_id, principal)
+    _check_log(job, part)
     newest = attempts.newest(session, job_id)
     last = newest.epoch if newest else 0
     chosen = epoch or last
-    file = settings().attempt_folder(job_id, chosen) / "log.txt"
+    file = log_file(settings().attempt_folder(job_id, chosen), part)
     span = wanted_range(request, file.stat().st_size) if chosen and file.is_file() else None
     if span is not None:
         return part_of(file, span, "text/plain; charset=utf-8", {"X-Epoch": str(chosen)})
@@ -110,7 +119,7 @@ def read_logs(
     page = page or logs.read_page(file, offset, limit, growing=growing)
     headers = {"X-Next-Offset": str(page.next_offset), "X-Log-Size": str(page.size), "Accept-Ranges": "bytes"}
     if chosen:
-        headers["X-Epoch"] = str(chosen)
+        headers |= {"X-Epoch": str(chosen), "X-Parts": str(attempts.parts_of(session, job_id, chosen))}
     return PlainTextResponse(page.text, headers=headers | {"Cache-Control": "no-store"})
 
 
@@ -136,6 +145,16 @@ def read_metrics(
     if points == 0:
         raise BadRequest("all points come as CSV only: add format=csv", allowed=["csv"])
     return {"series": metrics.series(session, job_id, chosen, points, from_step, x)}
+
+
+def _check_log(job: Job, part: int) -> None:
+    """Raises Gone (removed by retention), BadRequest (it runs on fewer machines)."""
+    if job.logs_removed_at is not None:
+        text = f"the logs of job {job.id} were removed {settings().keep_logs_days:g} days after its end"
+        raise Gone(text, removed_at=job.logs_removed_at.isoformat())
+    if part >= job.nodes:
+        most = "part 0 alone" if job.nodes == 1 else f"parts 0 to {job.nodes - 1}"
+        raise BadRequest(f"part: job {job.id} has {most}, not {part}", allowed=list(map(str, range(job.nodes))))
 
 
 async def _job(job_id: UUID, principal: Principal) -> Job:

@@ -135,6 +135,7 @@ class KeyView(View):
     name: str
     prefix: str
     role: str
+    scopes: list[str] | None = Field(description="What it is limited to; null: all that the role may.")
     project: str | None
     created_at: Time
     expires_at: Time | None

@@ -19,7 +19,7 @@ CheckpointArgument = Annotated[str, typer.Argument(metavar="CHECKPOINT", help="I
 
 @checkpoint.command("list")
 def list_checkpoints(
-    job: Annotated[str | None, typer.Option(help="Only this job's.")] = None,
+    job: Annotated[str | None, typer.Option(help="Only this job's, with those that were deleted.")] = None,
     limit: Annotated[int, typer.Option(help="How many, newest first.")] = 30,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
@@ -27,14 +27,16 @@ def list_checkpoints(
 ) -> None:
     """List checkpoints."""
     with Client(url) as lab:
-        filters = {"job": lab.job(job).id} if job else {}
-        rows = list(lab.checkpoints(limit, **filters))
-    made = tables.table("id", "job", ("step", "right"), ("train epoch", "right"), ("size", "right"), ("age", "right"))
+        rows = list(lab.checkpoints(limit, lab.job(job).id if job else None))
+    made = tables.table(
+        "id", "job", ("step", "right"), ("train epoch", "right"), ("size", "right"), "state", ("age", "right")
+    )
     for row in rows:
         job_id = str(row.get("job") or row.get("job_id") or "")[:8]
         epoch = tables.number(row.get("train_epoch"))
         since = tables.age(row.get("created_at"))
-        made.add_row(str(row["id"])[:8], job_id, str(row.get("step")), epoch, tables.size(row.get("bytes")), since)
+        size, state = tables.size(row.get("bytes")), str(row.get("state"))
+        made.add_row(str(row["id"])[:8], job_id, str(row.get("step")), epoch, size, state, since)
     answer(rows, lambda: made if rows else "no checkpoints", as_json=json,
            ids=[str(row["id"]) for row in rows] if quiet else None)  # fmt: skip
 
@@ -83,3 +85,30 @@ def get_checkpoint(
     with Client(url) as lab:
         paths = [str(path) for path in lab.save_checkpoint(checkpoint, out)]
     answer(paths, lambda: "\n".join(paths), as_json=json, ids=paths if quiet else None)
+
+
+@checkpoint.command("pin")
+def pin_checkpoint(
+    checkpoint: CheckpointArgument,
+    undo: Annotated[bool, typer.Option("--undo", help="Let its training's `checkpoints` decide again.")] = False,
+    json: JsonFlag = False,
+    url: UrlOption = None,
+) -> None:
+    """Keep one that its training would let go of."""
+    with Client(url) as lab:
+        row = lab.pin_checkpoint(checkpoint, pinned=not undo)
+    text = f"{row['id']} is pinned by {row['pinned_by']}" if row["pinned_by"] else f"{row['id']} is not pinned"
+    answer(row, lambda: text, as_json=json)
+
+
+@checkpoint.command("remove")
+def remove_checkpoints(
+    checkpoints: Annotated[list[str], typer.Argument(metavar="CHECKPOINT...", help="Ids or their unique starts.")],
+    json: JsonFlag = False,
+    url: UrlOption = None,
+) -> None:
+    """Remove the files of checkpoints that nothing names; their rows stay."""
+    with Client(url) as lab:
+        rows = [lab.remove_checkpoint(one) for one in checkpoints]
+    freed = sum(row["bytes"] for row in rows)
+    answer(rows, lambda: f"removed {len(rows)}: {tables.size(freed)}", as_json=json)

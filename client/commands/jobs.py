@@ -232,6 +232,23 @@ def cancel(
     answer(rows, lambda: tables.jobs_table(rows), as_json=json, ids=[row["id"] for row in rows] if quiet else None)
 
 
+def delete(
+    jobs: JobsArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: JsonFlag = False,
+    url: UrlOption = None,
+) -> None:
+    """Delete jobs that are over with all that they left: results, checkpoints, curves, logs."""
+    with Client(url) as lab:
+        found = [lab.job(job) for job in jobs]
+        if not yes and notes().is_terminal:
+            typer.confirm(f"Delete {len(found)} jobs with all that they left?", abort=True, err=True)
+        for job in found:
+            job.delete()
+    ids = [job.id for job in found]
+    answer({"deleted": ids}, lambda: "\n".join(f"deleted {job}" for job in ids), as_json=json)
+
+
 def retry(
     jobs: JobsArgument,
     row: Annotated[list[str] | None, typer.Option(help="Of an experiment: only this row (may be repeated).")] = None,

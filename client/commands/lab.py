@@ -52,12 +52,16 @@ def create_key(
         str | None, typer.Option(help="For this project alone; default: what your own key sees.")
     ] = None,
     days: Annotated[int | None, typer.Option(help="Days until it expires; default: never.", min=1)] = None,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="Limit it to read, submit, operate or admin (may be repeated); default: all of the role's."),
+    ] = None,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
     url: UrlOption = None,
 ) -> None:
     """Make an API key. Its secret is shown once."""
-    more = {"days": days, "user": user, "project": project}
+    more = {"days": days, "user": user, "project": project, "scopes": scope}
     body = {"name": name, "role": role} | {key: value for key, value in more.items() if value}
     with Client(url) as lab:
         row = lab.create_key(**body)
@@ -72,11 +76,12 @@ def list_keys(json: JsonFlag = False, url: UrlOption = None) -> None:
     """List API keys, without their secrets."""
     with Client(url) as lab:
         rows = list(lab.keys())
-    made = tables.table("id", "name", "user", "role", ("last used", "right"), "state")
+    made = tables.table("id", "name", "user", "role", "scopes", ("last used", "right"), "state")
     for row in rows:
         state = "revoked" if row.get("revoked_at") else f"until {row['expires_at']}" if row.get("expires_at") else "ok"
         used = tables.age(row.get("last_used_at"))
-        made.add_row(str(row["id"])[:8], str(row["name"]), str(row["user"]), str(row["role"]), used, state)
+        scopes = ", ".join(row.get("scopes") or ["all"])
+        made.add_row(str(row["id"])[:8], str(row["name"]), str(row["user"]), str(row["role"]), scopes, used, state)
     answer(rows, lambda: made, as_json=json)
 
 

@@ -20,13 +20,19 @@ def logs(
     job: JobArgument,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
     tail: Annotated[int | None, typer.Option(help="Only the last N lines.", min=0)] = None,
+    part: Annotated[
+        int | None, typer.Option(help="Of a job over several machines: which of them, from 0 (the default).", min=0)
+    ] = None,
     url: UrlOption = None,
 ) -> None:
     """Print a job's log."""
     with Client(url) as lab:
         found = lab.job(job)
-        page = read_log(lab.connection, found.id, tail)
+        page = read_log(lab.connection, found.id, tail, part or 0)
         print(page.text, end="", flush=True)
+        if part is None and page.parts > 1:
+            others = "--part 1" if page.parts == 2 else f"--part 1 to {page.parts - 1}"
+            notes().print(f"This is part 0 of {page.parts}; of the other machines: {others}", style="dim")
         if not follow:
             return
         try:

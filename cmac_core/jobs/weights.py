@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from cmac_core.data.log_filterbank import GDT_SCALE
 from cmac_core.data.manifest import sha256_of
 from cmac_core.events import Result, Saved, Value
+from cmac_core.retention import CHECKPOINTS
 from cmac_core.specs import AudioFrontEnd, Import
 from cmac_core.specs.references import WEIGHTS
 from cmac_core.training import checkpoint_files
@@ -14,7 +15,7 @@ from cmac_core.training.checkpoint import IMPORTED
 from cmac_core.training.checkpoint_files import Sidecar
 from cmac_core.training.errors import UserError
 from cmac_core.training.run import Run, versions
-from cmac_core.training.saving import CHECKPOINTS, serialized
+from cmac_core.training.saving import serialized
 from cmac_core.weights.card import imported_card, publish_card
 from cmac_core.weights.export import publish_encoders
 from cmac_core.weights.layouts import Known, Weights, recognise

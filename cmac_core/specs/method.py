@@ -201,4 +201,18 @@ class Checkpoints(Spec):
 
     every_s: PositiveFloat = 300.0
     every_epochs: PositiveInt = 1
-    keep: NonNegativeInt = Field(3, description="Older ones than the newest this many are removed; 0 keeps all.")
+    keep: NonNegativeInt = Field(
+        3, description="The newest this many stay, and what the next two name; older ones are removed. 0 keeps all."
+    )
+    keep_every: NonNegativeInt = Field(
+        10, description="That of every pass with a number divisible by this is saved and stays; 0 is none."
+    )
+    keep_best: NonNegativeInt = Field(
+        1,
+        description="The best this many stay: by accuracy on the training clips where the job tells it (fine-tuning), "
+        "else by the lowest loss, as means over a pass.",
+    )
+
+    def due_after(self, passes: int) -> bool:
+        """Whether a checkpoint follows the end of pass number `passes`."""
+        return passes % self.every_epochs == 0 or (self.keep_every > 0 and passes % self.keep_every == 0)

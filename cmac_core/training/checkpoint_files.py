@@ -10,9 +10,10 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cmac_core.data.manifest import sha256_of
+from cmac_core.retention import DRAFT, outdated
+from cmac_core.specs.method import Checkpoints
 
 STATE, SIDECAR = "state.pt", "checkpoint.json"
-DRAFT = ".tmp"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -28,6 +29,7 @@ class Sidecar(BaseModel):
     world_size: int
     spec_sha256: str
     versions: dict[str, str]
+    metrics: dict[str, float] = {}
 
 
 class Stored(NamedTuple):
@@ -39,6 +41,14 @@ class Stored(NamedTuple):
     @property
     def state(self) -> Path:
         return self.folder / STATE
+
+    @property
+    def train_epoch(self) -> float:
+        return self.sidecar.train_epoch
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        return self.sidecar.metrics
 
     def fault(self) -> str | None:
         """What is wrong with the state's file; None when it is the one that was written."""
@@ -93,31 +103,26 @@ def write(folder: Path, data: memoryview, sidecar: Sidecar) -> Stored:
     return Stored(final, sidecar)
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Remove all but the newest `keep` checkpoints (0: none is removed), and drafts of a run that was killed.
-
-    The newest one that verifies stays in any case.
-    """
-    for draft in folder.glob(f"step-*{DRAFT}"):
-        shutil.rmtree(draft, ignore_errors=True)
-    if keep == 0:
-        return
-    for old in _spare(stored(folder), keep):
+def prune(folder: Path, plan: Checkpoints, passes: int) -> None:
+    """Remove what `plan` does not keep of a training over `passes` passes; the newest that verifies stays anyway."""
+    found = stored(folder)
+    for old in _without_the_last_good(outdated(found[::-1], plan, passes), found):
         shutil.rmtree(old.folder, ignore_errors=True)
 
 
 def drop_oldest(folder: Path) -> bool:
     """Make room: remove the oldest checkpoint, unless it is the last one that verifies. False: nothing to remove."""
-    spare = _spare(stored(folder), 1)
+    found = stored(folder)
+    spare = _without_the_last_good(found[:-1], found)
     if spare:
         shutil.rmtree(spare[0].folder, ignore_errors=True)
     return bool(spare)
 
 
-def _spare(found: list[Stored], keep: int) -> list[Stored]:
-    """Those older than the newest `keep`, without the newest that verifies."""
-    good = next((one for one in reversed(found) if one.fault() is None), None) if len(found) > keep else None
-    return [one for one in found[:-keep] if one is not good]
+def _without_the_last_good(some: list[Stored], found: list[Stored]) -> list[Stored]:
+    """Without the newest that verifies; files are read only when there is something to remove."""
+    good = next((one for one in reversed(found) if one.fault() is None), None) if some else None
+    return [one for one in some if one is not good]
 
 
 def sha256_of_bytes(data: memoryview) -> str:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from cmac_core.retention import CHECKPOINTS
 from cmac_core.specs.references import RESUME
 from cmac_core.training.checkpoint_files import sidecar_of, stored
 from cmac_core.training.run import Run
-from cmac_core.training.saving import CHECKPOINTS
 
 
 def resume_point(run: Run) -> Path | None:

@@ -35,11 +35,13 @@ class Run:
         world_size: int = 1,
         local_rank: int = 0,
         stop: StopFlag | None = None,
+        removes_old: bool = True,
     ) -> None:
         self.folder = folder
         self.inputs = inputs
         self.rank, self.world_size, self.local_rank = rank, world_size, local_rank
         self.stop = stop or StopFlag()
+        self.removes_old = removes_old  # checkpoints; else whoever started it does
         self.log = EventLog(folder) if rank == 0 else None
         self.meter = ProgressMeter(draw=rank == 0)
         self.resume: Path | None = None  # state.pt from which a pretraining goes on

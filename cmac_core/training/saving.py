@@ -1,6 +1,7 @@
 """When a training saves itself, where, and what happens when the disk is full."""
 
 import io
+import math
 import shutil
 import time
 from dataclasses import dataclass, field
@@ -9,14 +10,15 @@ from typing import Any
 import torch
 
 from cmac_core.events import Saved
+from cmac_core.retention import ACCURACY, CHECKPOINTS, LOSS, remove_drafts
 from cmac_core.specs.method import Checkpoints
 from cmac_core.training import checkpoint_files
 from cmac_core.training.checkpoint_files import FULL, Sidecar, Stored
 from cmac_core.training.errors import DiskFull
 from cmac_core.training.run import Run, versions
 
-CHECKPOINTS = "checkpoints"
 ROOM = 3  # checkpoints for which there should be room
+WAIT_S, PAUSE_S = 30.0, 10.0  # for others to make room for what has to be kept; between two tries
 
 
 @dataclass
@@ -33,10 +35,6 @@ class Saving:
         """Whether it is time, by rank 0's clock."""
         return self.run.rank == 0 and time.monotonic() - self._saved_at >= self.plan.every_s
 
-    def due_after(self, passes: int) -> bool:
-        """Whether a checkpoint follows the end of pass number `passes`."""
-        return passes % self.plan.every_epochs == 0
-
     def save(self, state: dict[str, Any], must: bool = False) -> None:
         """Write a checkpoint. On a full disk training goes on, unless it `must` be kept: then DiskFull."""
         self._saved_at = time.monotonic()
@@ -44,7 +42,7 @@ class Saving:
             return
         data = serialized(state)
         try:
-            stored = self._write(data, self._sidecar(state, data))
+            stored = self._write(data, self._sidecar(state, data), WAIT_S if must else 0.0)
         except OSError as error:
             if error.errno not in FULL:
                 raise
@@ -57,9 +55,12 @@ class Saving:
                 path=stored.state.relative_to(self.run.folder).as_posix(),
                 sha256=stored.sidecar.sha256,
                 bytes=stored.sidecar.bytes,
+                metrics=stored.sidecar.metrics,
             )
         )
-        checkpoint_files.prune(self.run.folder / CHECKPOINTS, self.plan.keep)
+        remove_drafts(self.run.folder / CHECKPOINTS)
+        if self.run.removes_old:
+            checkpoint_files.prune(self.run.folder / CHECKPOINTS, self.plan, state["spec"]["optim"]["epochs"])
         self._look_ahead(data.nbytes)
 
     def _look_ahead(self, size: int) -> None:
@@ -69,16 +70,31 @@ class Saving:
             self._warned = True
             self.run.warn("disk_low", f"{free / 1e6:.0f} MB are left, room for {free // size} more checkpoints")
 
-    def _write(self, data: memoryview, sidecar: Sidecar) -> Stored:
-        """Write; on a full disk remove the oldest checkpoints, one after the other, and try again."""
-        folder = self.run.folder / CHECKPOINTS
+    def _write(self, data: memoryview, sidecar: Sidecar, wait_s: float) -> Stored:
+        """Write; on a full disk remove the oldest checkpoints, one after the other, and try again.
+
+        Where others remove them, they are told, and have `wait_s` seconds for it.
+        """
+        until = time.monotonic() + wait_s
         while True:
             try:
-                return checkpoint_files.write(folder, data, sidecar)
+                return checkpoint_files.write(self.run.folder / CHECKPOINTS, data, sidecar)
             except OSError as error:
-                if error.errno not in FULL or self.plan.keep == 0 or not checkpoint_files.drop_oldest(folder):
+                if error.errno not in FULL or self.plan.keep == 0 or not self._make_room(sidecar.step, until):
                     raise
-                self.run.warn("disk_full", f"the disk is full; the oldest checkpoint made room for step {sidecar.step}")
+
+    def _make_room(self, step: int, until: float) -> bool:
+        """Whether it is worth another try."""
+        if not self.run.removes_old:
+            if time.monotonic() >= until:
+                return False
+            self.run.warn("disk_full", f"the disk is full; waiting for room for step {step}")
+            time.sleep(PAUSE_S)
+            return True
+        made = checkpoint_files.drop_oldest(self.run.folder / CHECKPOINTS)
+        if made:
+            self.run.warn("disk_full", f"the disk is full; the oldest checkpoint made room for step {step}")
+        return made
 
     def _sidecar(self, state: dict[str, Any], data: memoryview) -> Sidecar:
         return Sidecar(
@@ -89,6 +105,7 @@ class Saving:
             world_size=state["world_size"],
             spec_sha256=self.spec_sha256,
             versions=versions(),
+            metrics=metrics_of(state),
         )
 
     def _disk_full(self, error: OSError, size: int, must: bool) -> None:
@@ -96,6 +113,14 @@ class Saving:
         if must:
             raise DiskFull(text, "Make room and start again: it goes on from the last checkpoint.") from error
         self.run.warn("disk_full", f"{text}; training goes on")
+
+
+def metrics_of(state: dict[str, Any]) -> dict[str, float]:
+    """Means over the pass that ends with this state; nothing within a pass, and nothing that is not finite."""
+    if not float(state["train_epoch"]).is_integer():
+        return {}
+    told = {LOSS: state["last_pass"].get("total"), ACCURACY: state["last_pass"].get("accuracy")}
+    return {name: value for name, value in told.items() if value is not None and math.isfinite(value)}
 
 
 def serialized(state: dict[str, Any]) -> memoryview:

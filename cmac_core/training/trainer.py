@@ -170,7 +170,7 @@ class Trainer:
             self._agreement.close()
             self._save(last=True)
             raise Left
-        if due or (pass_ends and self.saving.due_after(self.step // self.sampler.steps)):
+        if due or (pass_ends and self.saving.plan.due_after(self.step // self.sampler.steps)):
             self._save()
 
     def finish(self) -> State:

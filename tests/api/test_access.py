@@ -52,7 +52,8 @@ def test_a_revoked_and_an_expired_key_open_nothing(lab: Any) -> None:
     made = lab.http.post("/api-keys", json={"name": "laptop", "role": "viewer", "days": 1}).json()
     assert made["key"].startswith(f"cmac_{made['prefix']}_")
     with lab.client(made["key"]) as http:
-        assert http.get("/me").json() == {"user": "admin", "role": "viewer", "project": None, "key": made["prefix"]}
+        whole = {"user": "admin", "role": "viewer", "project": None, "key": made["prefix"], "scopes": None}
+        assert http.get("/me").json() == whole
         listed = lab.http.get("/api-keys", params={"limit": 200}).json()["items"]
         assert all("key" not in row for row in listed)
         assert lab.http.delete(f"/api-keys/{made['id']}").status_code == 204
@@ -83,6 +84,43 @@ def test_a_key_is_rotated_and_the_old_one_opens_for_a_while(lab: Any) -> None:
     assert new["key"] not in str(trail)
     with lab.client(lab.key(Role.operator)) as http:
         assert http.post(f"/api-keys/{new['id']}/rotate").status_code == 404
+
+
+def test_a_limited_key_makes_none_that_may_more_and_rotation_keeps_its_limits(lab: Any) -> None:
+    made = lab.http.post("/api-keys", json={"name": "ci", "role": "admin", "scopes": ["submit", "admin"]}).json()
+    assert made["scopes"] == ["admin", "submit"]
+    with lab.client(made["key"]) as http:
+        assert http.get("/me").json()["scopes"] == ["admin", "submit"]
+        refused = http.get("/jobs")
+        assert (refused.status_code, refused.json()["needs_scope"]) == (403, "read")
+        assert "yours has admin, submit" in refused.json()["detail"]
+        wider = http.post("/api-keys", json={"role": "viewer", "scopes": ["read"]})
+        assert (wider.status_code, wider.json()["needs_scope"]) == (403, "read")
+        assert http.post("/api-keys", json={"role": "viewer"}).json()["scopes"] == ["admin", "submit"]
+        fresh = http.post(f"/api-keys/{made['id']}/rotate").json()
+        assert fresh["scopes"] == made["scopes"]
+        whole = lab.http.post("/api-keys", json={"role": "viewer"}).json()
+        assert whole["scopes"] is None
+        assert http.post(f"/api-keys/{whole['id']}/rotate").status_code == 403
+    listed = {row["id"]: row["scopes"] for row in lab.http.get("/api-keys", params={"limit": 200}).json()["items"]}
+    assert (listed[fresh["id"]], listed[whole["id"]]) == (["admin", "submit"], None)
+    trail = lab.http.get("/audit", params={"action": "key.create", "target": made["prefix"]}).json()["items"]
+    assert trail[0]["after"]["scopes"] == ["admin", "submit"]
+
+
+@pytest.mark.parametrize(
+    ("scopes", "told"),
+    [
+        (["operate"], "'message': 'operate needs role operator or more, not submitter'"),
+        (["write"], "'operate' or 'admin'"),
+        ([], "1 item"),
+    ],
+)
+def test_scopes_that_are_no_use_are_refused(lab: Any, scopes: list[str], told: str) -> None:
+    refused = lab.http.post("/api-keys", json={"role": "submitter", "scopes": scopes})
+    assert refused.status_code == 422
+    assert told in str(refused.json()["errors"])
+    assert "scopes" in str(refused.json()["errors"])
 
 
 def test_the_trail_tells_operators_who_did_what(lab: Any, project: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from cmac_core.events import Ended, Result, Saved, Value
 from store.attempts import Lease
 from store.keys import Role
+from tests.api.conftest import RETRIEVAL
 
 WEIGHTS = b"safetensors, as far as the service knows" * 100
 
@@ -139,3 +140,45 @@ def test_another_projects_checkpoint_is_not_there(lab: Any, trained: tuple[str, 
     with lab.client(lab.key(Role.operator, project)) as http:
         for part in ("", "/file", "/card"):
             assert http.get(f"/checkpoints/{trained[1]}{part}").status_code == 404
+
+
+def test_a_checkpoint_is_removed_unless_it_is_pinned_or_named(lab: Any, trained: tuple[str, str]) -> None:
+    middle, last = trained
+    assert lab.http.post(f"/checkpoints/{middle}/pin").json()["pinned_by"] == "admin"
+    pinned = lab.http.delete(f"/checkpoints/{middle}")
+    assert (pinned.status_code, pinned.json()["code"], pinned.json()["by"]) == (409, "in_use", "admin")
+    assert lab.http.post(f"/checkpoints/{middle}/unpin").json()["pinned_by"] is None
+    reader = lab.submit(checkpoint={"id": middle})
+    assert lab.http.delete(f"/checkpoints/{middle}").json()["by"] == reader
+    for _ in range(2):
+        removed = lab.http.delete(f"/checkpoints/{last}")
+        assert (removed.status_code, removed.json()["state"]) == (202, "deleting")
+    job = removed.json()["job_id"]
+    assert str(lab.row(job).resume_checkpoint) == middle
+    states = {one["id"]: one["state"] for one in lab.http.get(f"/jobs/{job}/checkpoints").json()["items"]}
+    assert states == {last: "deleting", middle: "ok"}
+    assert [one["id"] for one in lab.http.get("/checkpoints", params={"job": job}).json()["items"]] == [middle]
+    assert lab.http.post(f"/checkpoints/{last}/pin").status_code == 409
+    refused = lab.http.post("/jobs", json=RETRIEVAL | {"checkpoint": {"id": last}})
+    assert (refused.status_code, refused.json()["errors"][0]["message"]) == (422, "that checkpoint is deleting")
+
+
+def test_what_an_evaluation_of_the_job_reads_and_what_may_go_on_stays(lab: Any, trained: tuple[str, str]) -> None:
+    job = lab.http.get(f"/checkpoints/{trained[1]}").json()["job_id"]
+    evaluation = lab.submit(checkpoint={"job": job})
+    assert lab.http.delete(f"/checkpoints/{trained[1]}").json()["by"] == evaluation
+    spec = {"kind": "pretrain", "dataset": "moving", "preset": "small", "resources": {"cpu_slots": 1}}
+    going = lab.http.post("/jobs", json=spec).json()["id"]
+    lease = lab.start(going)
+    saved(lab, going, lease, 1)
+    (row,) = lab.http.get(f"/jobs/{going}/checkpoints").json()["items"]
+    assert lab.http.delete(f"/checkpoints/{row['id']}").json()["by"] == going
+
+
+def test_a_job_whose_last_checkpoint_was_removed_is_refused_as_an_input(lab: Any, trained: tuple[str, str]) -> None:
+    job = lab.http.get(f"/checkpoints/{trained[1]}").json()["job_id"]
+    for one in trained:
+        assert lab.http.delete(f"/checkpoints/{one}").status_code == 202
+    refused = lab.http.post("/jobs", json=RETRIEVAL | {"checkpoint": {"job": job}})
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["message"] == "that job's last checkpoint was removed"

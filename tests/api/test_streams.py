@@ -3,14 +3,19 @@
 import json
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import httpx2
 import pytest
+from sqlalchemy import delete, func, update
 
 from api.settings import ApiSettings
 from cmac_core.events import Metrics, Progress, Warned
+from store import database, retention
+from store.tables import Job, Part
 
 
 class Event(NamedTuple):
@@ -233,6 +238,43 @@ def test_log_pages_say_where_to_go_on(lab: Any) -> None:
     assert lab.http.get(f"/jobs/{job}/logs", params={"limit": 1 << 21}).status_code == 400
     lab.succeed(lease)
     assert lab.http.get(f"/jobs/{job}/logs", params={"tail": 1}).text == "half"
+
+
+def test_each_machine_of_a_job_has_a_log_of_its_own(lab: Any) -> None:
+    job = lab.submit()
+    lease = lab.start(job)
+    with database.sessions.begin() as session:
+        session.execute(update(Job).where(Job.id == uuid.UUID(job)).values(nodes=2))
+        session.add(Part(attempt_id=lease.attempt, part=1, epoch=1, node_id=lab.node))
+    (lab.folder(job) / "log.txt").write_text("first\n")
+    (lab.folder(job) / "log-1.txt").write_text("second\n")
+    default, other = (lab.http.get(f"/jobs/{job}/logs", params=which) for which in ({}, {"part": 1}))
+    assert [(one.text, one.headers["x-parts"]) for one in (default, other)] == [("first\n", "2"), ("second\n", "2")]
+    refused = lab.http.get(f"/jobs/{job}/logs", params={"part": 2})
+    assert (refused.status_code, refused.json()["allowed"]) == (400, ["0", "1"])
+    assert "parts 0 to 1" in refused.json()["detail"]
+    with database.sessions.begin() as session:
+        session.execute(delete(Part).where(Part.attempt_id == lease.attempt, Part.part == 1))
+    lab.succeed(lease)
+    texts = [event.data["text"] for event in follow(lab, f"/jobs/{job}/logs/stream?part=1") if event.type == "log"]
+    assert texts == ["second\n"]
+
+
+def test_logs_that_retention_removed_are_gone_and_say_since_when(lab: Any) -> None:
+    job = lab.submit()
+    lab.succeed(lab.start(job))
+    (lab.folder(job) / "log.txt").write_text("said\n")
+    with database.sessions.begin() as session:
+        long_ago = func.now() - timedelta(days=91)
+        session.execute(update(Job).where(Job.id == uuid.UUID(job)).values(ended_at=long_ago))
+    assert retention.run_pass()["logs"] == 1
+    row = lab.http.get(f"/jobs/{job}").json()
+    for path in ("logs", "logs/stream"):
+        gone = lab.http.get(f"/jobs/{job}/{path}")
+        assert (gone.status_code, gone.json()["code"]) == (410, "gone")
+        assert gone.json()["removed_at"][:19] == row["logs_removed_at"][:19]
+    assert row["curves_thinned_at"]
+    assert lab.http.get(f"/results/{job}").json()["values"][0]["value"] == 57.9
 
 
 def test_streams_are_limited_for_each_key(lab: Any, serve: Callable[[ApiSettings], Any]) -> None:

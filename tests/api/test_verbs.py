@@ -52,3 +52,19 @@ def test_a_change_that_makes_no_sense_names_its_field(lab: Any, body: object, po
     answer = lab.http.patch(f"/jobs/{lab.submit()}", json=body, headers={"If-Match": "*"})
     problem = refusal(answer, 422, "invalid_spec")
     assert [error["pointer"] for error in problem["errors"]] == [pointer]
+
+
+def test_a_job_that_is_over_is_deleted_and_gone(lab: Any) -> None:
+    job = lab.submit()
+    running = lab.http.delete(f"/jobs/{job}")
+    assert (running.status_code, running.json()["code"], running.json()["state"]) == (409, "illegal_move", "queued")
+    lab.succeed(lab.start(job))
+    assert lab.http.delete(f"/jobs/{job}").status_code == 204
+    for path in ("jobs/{}", "jobs/{}/logs", "jobs/{}/metrics", "jobs/{}/events", "jobs/{}/checkpoints", "results/{}"):
+        gone = lab.http.get(f"/{path.format(job)}")
+        assert (gone.status_code, gone.json()["code"]) == (410, "gone"), path
+    assert gone.json()["removed_at"]
+    assert lab.http.delete(f"/jobs/{job}").status_code == 410
+    assert job not in [row["id"] for row in lab.http.get("/jobs", params={"limit": 200}).json()["items"]]
+    row = lab.http.get("/audit", params={"action": "job.delete", "target": job}).json()["items"][0]
+    assert (row["user"], row["before"]) == ("admin", {"name": "", "kind": "retrieval"})

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete, update
 
 from client.commands.simulation import write_history
 from cmac_core.events import Metrics, Progress, Saved, Warned
+from store import database
 from store.ends import Reason
 from store.keys import Role
+from store.tables import Job, Part
 from tests.api.conftest import RETRIEVAL, Lab
 from tests.client.conftest import Cmac
 
@@ -109,6 +112,33 @@ def test_logs_come_whole_or_by_their_tail_or_followed(cmac: Cmac, lab: Lab) -> N
     assert len(cmac("logs", job).out.splitlines()) == 2000
     assert cmac("logs", job, "--tail", "2").out == "line 1998\nline 1999\n"
     assert cmac("logs", job, "--tail", "2", "-f").out == "line 1998\nline 1999\n"
+
+
+def test_of_a_job_over_several_machines_the_log_is_chosen(cmac: Cmac, lab: Lab) -> None:
+    job = lab.submit()
+    lease = lab.start(job)
+    with database.sessions.begin() as session:
+        session.execute(update(Job).where(Job.id == uuid.UUID(job)).values(nodes=2))
+        session.add(Part(attempt_id=lease.attempt, part=1, epoch=1, node_id=lab.node))
+    (lab.folder(job) / "log.txt").write_text("first\n")
+    (lab.folder(job) / "log-1.txt").write_text("second\n")
+    told = cmac("logs", job)
+    assert (told.out, "part 0 of 2" in told.err, "--part 1" in told.err) == ("first\n", True, True)
+    with database.sessions.begin() as session:
+        session.execute(delete(Part).where(Part.attempt_id == lease.attempt, Part.part == 1))
+    lab.succeed(lease)
+    chosen = cmac("logs", job, "--part", "1", "-f")
+    assert (chosen.out, chosen.err) == ("second\n", "")
+    refused = cmac("logs", job, "--part", "2")
+    assert (refused.code, "parts 0 to 1" in refused.err) == (2, True)
+
+
+def test_jobs_are_deleted_once_they_are_over(cmac: Cmac, lab: Lab) -> None:
+    job = lab.submit()
+    assert cmac("delete", job).code == 2
+    lab.succeed(lab.start(job))
+    assert cmac("delete", job, "--yes").out == f"deleted {job}\n"
+    assert "was deleted" in cmac("show", job).err
 
 
 def test_results_as_csv_guard_against_formulas(cmac: Cmac, lab: Lab, tmp_path: Path) -> None:
@@ -286,6 +316,16 @@ def test_weights_are_imported_shown_and_fetched(cmac: Cmac, lab: Lab, tmp_path: 
     refused = cmac("checkpoint", "get", ids[1], "--out", str(tmp_path / "none"))
     assert (refused.code, "has no exported weights" in refused.err) == (2, True)
     assert not (tmp_path / "none").exists()
+
+
+def test_a_key_is_limited_to_scopes(cmac: Cmac, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = json.loads(cmac("key", "create", "ci", "--scope", "read", "--scope", "submit", "--json").out)
+    assert made["scopes"] == ["read", "submit"]
+    assert "read, submit" in cmac("key", "list").out
+    monkeypatch.setenv("CMAC_API_KEY", made["key"])
+    assert cmac("jobs").code == 0
+    refused = cmac("key", "create", "more")
+    assert (refused.code, "scope admin" in refused.err) == (3, True)
 
 
 def test_keys_are_made_shown_once_and_revoked(cmac: Cmac, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

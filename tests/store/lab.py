@@ -110,6 +110,7 @@ class Lab:
         step: int = 10,
         data: bytes = b"weights",
         kind: Literal["full", "weights"] = "full",
+        **of_pass: float,
     ) -> None:
         """A checkpoint on disk and the event that tells of it."""
         path = f"checkpoints/step-{step:08d}/state.pt"
@@ -117,7 +118,8 @@ class Lab:
         file.parent.mkdir(parents=True)
         file.write_bytes(data)
         digest = hashlib.sha256(data).hexdigest()
-        self.tell(lease, Saved(step=step, train_epoch=step / 10, path=path, sha256=digest, bytes=len(data), kind=kind))
+        told = {"path": path, "sha256": digest, "bytes": len(data), "kind": kind, "metrics": of_pass}
+        self.tell(lease, Saved(step=step, train_epoch=step / 10, **told))
 
     def finish(self, lease: Lease, reason: Reason = Reason.ok, **said: Any) -> Job:
         return attempts.finish(self.session, lease, reason, 0, **said)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, update
 
-from store import attempts, figures, leaders, nodes, scheduler
+from store import attempts, deliveries, figures, leaders, nodes, scheduler, webhooks
 from store.ends import Reason
 from store.nodes import FoundDevice
 from store.states import DeviceKind
@@ -78,3 +78,24 @@ def test_the_last_pass_says_how_long_it_took(open_lab: Lab) -> None:
     told = read(open_lab)
     assert told["cmac_scheduler_pass_seconds"] == {(): pytest.approx(took)}
     assert told["cmac_leader_age_seconds"][(leaders.SCHEDULER,)] < 60
+
+
+def test_receivers_and_deliveries_that_fail_are_told(lab: Lab) -> None:
+    """One arrived long ago, one now; one fails, one was given up, one waits; one receiver was disabled."""
+    assert read(lab)["cmac_webhooks"] == read(lab)["cmac_webhook_deliveries"] == {}
+    hook = webhooks.add(lab.session, "https://receiver.example/", ["job.failed"], None, lab.principal)
+    sent = [webhooks.ping(lab.session, hook.id, lab.principal) for _ in range(5)]
+    sent[0].sent_at = func.now() - timedelta(hours=2)
+    deliveries.arrived(lab.session, sent[1].id, 200)
+    sent[2].queue = sent[3].queue = "job.failed"
+    lab.session.flush()
+    deliveries.failed(lab.session, sent[2].id, "answered 500", 500)
+    sent[3].created_at = func.now() - timedelta(days=4)
+    lab.session.flush()
+    deliveries.failed(lab.session, sent[3].id, "answered 500", 500)
+    told = read(lab)
+    assert told["cmac_webhook_deliveries"] == {("arrived",): 1, ("failing",): 1, ("given_up",): 1, ("waiting",): 1}
+    assert told["cmac_webhooks"] == {("failing",): 1}
+    hook.disabled_at = func.now()
+    lab.session.flush()
+    assert read(lab)["cmac_webhooks"] == {("disabled",): 1}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from store import attempts, database, outbox, reconciler, verbs
+from store import attempts, checkpoints, database, made, outbox, reconciler, verbs
 from store.states import JobState, NodeState
 from store.tables import IdempotencyKey, Job, JobEdge, Leader, Node, Outbox, Part
 from tests.store.lab import Lab
@@ -176,13 +176,34 @@ def test_old_rows_and_files_are_removed(leading: Lab) -> None:
     expired = func.now() - timedelta(seconds=1)
     lab.session.add(IdempotencyKey(principal="a", key=str(uuid.uuid4()), fingerprint="f", expires_at=expired))
     lab.session.commit()
-    from store import checkpoints
-
     folder = dict(checkpoints.expire(lab.session)).popitem()[1]
     assert folder.exists()
     assert repaired(lab) == {"tidied": 2, "checkpoints": 1}
     assert not folder.exists()
     assert [str(c.state) for c in checkpoints.of_job(lab.session, job.id)] == ["ok", "deleted"]
+
+
+def test_what_a_job_is_about_to_name_is_left_until_that_job_is_there(leading: Lab) -> None:
+    lab = leading
+    job = lab.submit(checkpoints={"keep": 1, "keep_every": 0, "keep_best": 0})
+    lease = lab.run(job)
+    lab.save(job, lease, 1)
+    lab.session.commit()
+    first = job.resume_checkpoint
+    assert first is not None
+    with database.sessions.begin() as other:
+        assert made.lock_named(other, first) is not None
+        for step in (2, 3):
+            lab.save(job, lease, step)
+        lab.session.commit()
+        assert {c.step: str(c.state) for c in checkpoints.of_job(lab.session, job.id)} == {
+            3: "ok",
+            2: "deleting",
+            1: "ok",
+        }
+        lab.session.commit()
+    lab.save(job, lease, 4)
+    assert [str(c.state) for c in checkpoints.of_job(lab.session, job.id)] == ["ok", "deleting", "deleting", "deleting"]
 
 
 def test_only_one_reconciles(leading: Lab) -> None:

@@ -121,6 +121,46 @@ def test_old_checkpoints_are_let_go_of_but_none_that_is_needed(lab: Lab) -> None
     assert [c.step for c in checkpoints.listed(lab.session, lab.principal, job.id)] == [5, 4, 1]
 
 
+def test_passes_to_be_kept_and_the_best_stay_over_all_attempts(lab: Lab) -> None:
+    """Ten steps are a pass. The second attempt goes on from step 40: the first one's step 60 is of another course."""
+    job = lab.submit(checkpoints={"keep": 1, "keep_every": 3, "keep_best": 1}, optim={"epochs": 9})
+    lease = lab.run(job)
+    for step, loss in ((10, 5.0), (20, 1.0), (30, 3.0), (40, 3.0), (60, 2.0)):
+        lab.save(job, lease, step, loss=loss)
+    lab.finish(lease, Reason.supervisor_lost)
+    again = lab.run(job)
+    for step, loss in ((45, 0.0), (50, 2.0), (60, 2.0), (70, 2.0)):
+        lab.save(job, again, step, loss=loss)
+    ok = [(c.epoch, c.step) for c in checkpoints.of_job(lab.session, job.id) if c.state is CheckpointState.ok]
+    assert ok == [(2, 70), (2, 60), (1, 30), (1, 20)]
+
+
+def test_what_any_job_names_is_not_let_go_of_whatever_became_of_that_job(lab: Lab) -> None:
+    job = lab.submit(checkpoints={"keep": 1, "keep_every": 0, "keep_best": 0})
+    lease = lab.run(job)
+    for step in (1, 2):
+        lab.save(job, lease, step)
+        if step == 1:
+            named = lab.submit("retrieval", checkpoint={"id": str(job.resume_checkpoint)})
+            verbs.cancel(lab.session, named.id, lab.principal)
+    lab.save(job, lease, 3)
+    assert {c.step: str(c.state) for c in checkpoints.of_job(lab.session, job.id)} == {3: "ok", 2: "deleting", 1: "ok"}
+
+
+def test_a_full_disk_costs_the_oldest_that_nothing_names(lab: Lab) -> None:
+    job = lab.submit()
+    lease = lab.run(job)
+    lab.save(job, lease, 1)
+    lab.submit("retrieval", checkpoint={"id": str(job.resume_checkpoint)})
+    for step in (2, 3):
+        lab.save(job, lease, step)
+    for _ in range(2):
+        lab.tell(lease, Warned(code="disk_full", message="no room"))
+        assert {c.step: str(c.state) for c in checkpoints.of_job(lab.session, job.id)} == {
+            3: "ok", 2: "deleting", 1: "ok",
+        }  # fmt: skip
+
+
 def test_an_artifact_is_found_by_the_hash_of_its_bytes(lab: Lab) -> None:
     job = lab.submit()
     lease = lab.run(job)

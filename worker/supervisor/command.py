@@ -29,7 +29,8 @@ class Meeting(NamedTuple):
 
 def command(kind: str, ranks: int, spec: Path, folder: Path, meeting: Meeting | None = None) -> list[str]:
     """How the core starts. A pretraining always goes through torchrun; what has one rank saves its seconds."""
-    core = ["-m", "cmac_core", str(spec), "--run-dir", str(folder)]
+    # --keep-checkpoints: another job may name an old one, which the database alone knows.
+    core = ["-m", "cmac_core", str(spec), "--run-dir", str(folder), "--keep-checkpoints"]
     if kind != "pretrain" and ranks == 1 and meeting is None:
         return [sys.executable, *core]
     where = ["--standalone"] if meeting is None else _rendezvous(meeting)

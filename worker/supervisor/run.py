@@ -13,10 +13,12 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from cmac_core.retention import CHECKPOINTS, remove_drafts
 from store import attempts
 from store.attempts import Lease, Work
 from store.ends import STOPPED, Reason, Verdict
 from store.errors import Fenced
+from store.log_files import log_file
 from store.settings import LeaseTimes, settings
 from store.states import NodeState, StopFor
 from store.tables import Node
@@ -38,7 +40,6 @@ from worker.supervisor.supervise import Answer, End, Pace, supervise
 
 log = logging.getLogger(__name__)
 
-LOG_FILE = "log.txt"
 TRAININGS = ("pretrain", "finetune")  # kinds that run as a rank a device
 
 HUNG_HINT = "The artifact `stacks` shows where each rank stood."
@@ -126,6 +127,8 @@ class Attendance:
         while not kill_attempt(self.mark):
             log.error("a process cannot be killed; its devices stay taken")
             self._beat()
+        if self.work.lease.part == 0:
+            remove_drafts(self.work.folder / CHECKPOINTS)
         self._await_empty_devices()
         said, tail = words(self.work.folder), verdict.tail_of(self.log)
         if ran.end.self_fenced:
@@ -234,11 +237,6 @@ class Ran:
     end: End
     oom_killed: bool = False
     hung: str = ""  # since when it had not stepped
-
-
-def log_file(folder: Path, part: int) -> Path:
-    """What the processes of a part print."""
-    return folder / (f"log-{part}.txt" if part else LOG_FILE)
 
 
 def beats(times: LeaseTimes) -> Beat:

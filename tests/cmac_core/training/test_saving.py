@@ -1,16 +1,25 @@
 """Checkpoints on disks that are full, and how many are kept."""
 
 import errno
+import os
+import signal
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
-from cmac_core.events import Saved, Warned
-from cmac_core.training import checkpoint_files
+from cmac_core.events import LEFT, Saved, Warned
+from cmac_core.retention import remove_drafts
+from cmac_core.specs.method import Checkpoints
+from cmac_core.training import checkpoint_files, saving
 from cmac_core.training.checkpoint_files import Sidecar, name_of
+from cmac_core.training.run import Run
 from tests.cmac_core.training.conftest import MakeJob
+from tests.cmac_core.training.tiny import wait
 
 
 def put(folder: Path, step: int, size: int = 10) -> None:
@@ -49,9 +58,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_the_newest_are_kept(tmp_path: Path) -> None:
     for step in (4, 8, 12, 16):
         put(tmp_path, step)
-    checkpoint_files.prune(tmp_path, keep=0)
+    checkpoint_files.prune(tmp_path, Checkpoints(keep=0), 9)
     assert steps(tmp_path) == [4, 8, 12, 16]
-    checkpoint_files.prune(tmp_path, keep=2)
+    checkpoint_files.prune(tmp_path, Checkpoints(keep=2), 9)
     assert steps(tmp_path) == [12, 16]
 
 
@@ -60,8 +69,15 @@ def test_the_newest_that_verifies_is_kept_whatever_its_age(tmp_path: Path) -> No
         put(tmp_path, step)
     for step in (12, 16):
         (tmp_path / name_of(step) / "state.pt").write_bytes(b"?" * 10)
-    checkpoint_files.prune(tmp_path, keep=1)
+    checkpoint_files.prune(tmp_path, Checkpoints(keep=1), 9)
     assert steps(tmp_path) == [8, 16]
+
+
+def test_what_a_killed_run_had_half_written_is_removed(tmp_path: Path) -> None:
+    put(tmp_path, 4)
+    (tmp_path / f"{name_of(8)}.tmp").mkdir()
+    remove_drafts(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name_of(4)]
 
 
 def test_a_full_disk_leaves_nothing_half_written(small_disk: Path) -> None:
@@ -83,6 +99,32 @@ def test_training_goes_on_without_room_and_ends_when_its_last_state_cannot_be_ke
     assert not list((tiny.run_dir / "checkpoints").iterdir())
 
 
+def test_every_second_pass_and_the_best_stay_beside_the_newest_also_after_a_stop(job: MakeJob) -> None:
+    """Six passes of four steps. The other saves after every step, is stopped, and goes on in the same folder."""
+    plan = {"keep": 1, "keep_every": 2, "keep_best": 1}
+    straight = job("straight", optim={"epochs": 6}, checkpoints=plan)
+    assert straight.train() == [0], straight.log.read_text()
+    saved = [event for event in straight.events if isinstance(event, Saved)]
+    assert [event.step for event in saved] == [4, 8, 12, 16, 20, 24]
+    best = min(saved, key=lambda event: event.metrics["loss"]).step
+    stopped = job("stopped", optim={"epochs": 6}, checkpoints=plan | {"every_s": 1e-4})
+    children = stopped.start()
+    while not any(isinstance(event, Saved) for event in stopped.events):
+        time.sleep(0.01)
+    os.kill(int((stopped.run_dir / "rank-0.pid").read_text()), signal.SIGUSR1)
+    assert wait(children) in ([LEFT], [0]), stopped.log.read_text()  # a slow look finds it finished
+    assert stopped.train() == [0], stopped.log.read_text()
+    for tiny in (straight, stopped):
+        assert steps(tiny.run_dir / "checkpoints") == sorted({8, 16, 24, best})
+
+
+def test_whoever_started_the_run_may_keep_old_checkpoints_to_themselves(job: MakeJob) -> None:
+    tiny = job(checkpoints={"every_s": 1e-4, "keep": 1, "keep_every": 0, "keep_best": 0})
+    tiny.more = ["--keep-checkpoints"]
+    assert tiny.train() == [0], tiny.log.read_text()
+    assert steps(tiny.run_dir / "checkpoints") == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
 def test_the_oldest_make_room(job: MakeJob, small_disk: Path) -> None:
     """Two checkpoints fit on the disk, three do not."""
     tiny = job(checkpoints={"every_s": 1e-4})
@@ -94,3 +136,25 @@ def test_the_oldest_make_room(job: MakeJob, small_disk: Path) -> None:
     assert tiny.ended.outcome == "finished"
     assert steps(small_disk)[-1] == 8
     assert any("made room" in event.message for event in tiny.events if isinstance(event, Warned))
+
+
+def test_where_others_make_room_what_must_be_kept_waits_for_them(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving, "PAUSE_S", 0.05)
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(4_000_000))
+    run = Run(small_disk, {}, removes_old=False)
+    state = {"step": 1, "train_epoch": 0.5, "world_size": 1, "last_pass": {}, "weights": torch.zeros(500_000)}
+
+    def make_room() -> None:
+        while b"waiting for room" not in (small_disk / "events.jsonl").read_bytes():
+            time.sleep(0.01)
+        filler.unlink()
+
+    others = threading.Thread(target=make_room)
+    others.start()
+    with run:
+        saving.Saving(run, Checkpoints(), "").save(state, must=True)
+    others.join()
+    assert steps(small_disk / "checkpoints") == [1]

@@ -86,6 +86,7 @@ class Tiny:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.run_dir, self.log = folder, folder / "run", folder / "log.txt"
         self.spec = folder / "spec.json"
+        self.more: list[str] = []  # arguments
         self.spec.write_text(json.dumps(merged(SPEC, changes)))
         inputs = {"dataset": {"path": str(dataset)}} | ({"resume": {"path": str(resume)}} if resume else {})
         (folder / "inputs.json").write_text(json.dumps(inputs))
@@ -107,7 +108,7 @@ class Tiny:
 
     @property
     def arguments(self) -> list[str]:
-        return [str(self.spec), "--run-dir", str(self.run_dir)]
+        return [str(self.spec), "--run-dir", str(self.run_dir), *self.more]
 
     @property
     def events(self) -> list[AnyEvent]:

@@ -11,7 +11,7 @@ def test_a_pretraining_goes_through_torchrun_without_restarts_of_its_own() -> No
     line = command("pretrain", 2, Path("/a/spec.json"), Path("/a"))
     assert line[1:] == [
         *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=0"),
-        *("-m", "cmac_core", "/a/spec.json", "--run-dir", "/a"),
+        *("-m", "cmac_core", "/a/spec.json", "--run-dir", "/a", "--keep-checkpoints"),
     ]
 
 

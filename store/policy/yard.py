@@ -31,6 +31,8 @@ class Reservation:
 
     job: Pending
     spare: dict[UUID, int]  # by node: devices that the job leaves over
+    free: list[list[UUID]]  # devices of these nodes, as the yard gives them out
+    names: str
     start_s: float
     after: Running  # the job whose end makes room
     behind: int = 0  # jobs that wait for this one
@@ -70,6 +72,7 @@ class Yard:
         self._fits: dict[Wants, Fit] = {}
         self._most: dict[Wants, int] = {}  # free on one node; forgotten when something is placed
         self._refused: dict[tuple[Wants, int, int], float] = {}  # runtime: room only shrinks, so longer ones fail too
+        self._stuck: dict[tuple[Wants, int, int], tuple[float, Reservation]] = {}
 
     def fit(self, wants: Wants) -> list[Free]:
         """The nodes that a job may go to."""
@@ -89,7 +92,7 @@ class Yard:
 
     def place(self, job: Pending) -> Placement | None:
         """The nodes with the fewest devices left over, among those where it delays nobody."""
-        size = (job.wants, job.nodes, job.each)
+        size = (job.wants, job.nodes, job.devices)
         if job.each > self._most_free(job.wants) or job.runtime_s >= self._refused.get(size, inf):
             return None
         choices = []
@@ -117,13 +120,19 @@ class Yard:
         kept = self._kept.get(at.node)
         return kept is None or job.runtime_s <= kept.start_s or job.each <= kept.spare[at.node]
 
+    def stuck_behind(self, job: Pending) -> Reservation | None:
+        """What one of the same size, that may run no longer, was found to wait for: the same holds for this one."""
+        stuck = self._stuck.get((job.wants, job.nodes, job.devices))
+        return stuck[1] if stuck and job.runtime_s >= stuck[0] else None
+
     def ahead(self, job: Pending) -> Reservation | None:
         """The reservation that a job which does not fit has to wait for; None: it may have one of its own."""
-        if job.wants in self.reserved:
-            return self.reserved[job.wants]
-        if any(len(group) >= job.nodes for group in self._unreserved(job)):
-            return None
-        return next((self._kept[node.node] for node in self.fit(job.wants) if node.node in self._kept), None)
+        found = self.reserved.get(job.wants)
+        if found is None and not any(len(group) >= job.nodes for group in self._unreserved(job)):
+            found = next((self._kept[node.node] for node in self.fit(job.wants) if node.node in self._kept), None)
+        if found is not None:
+            self._stuck[job.wants, job.nodes, job.devices] = job.runtime_s, found
+        return found
 
     def preempt(self, job: Pending) -> list[Running]:
         """The fewest jobs of lower tiers whose end makes room for this one; their nodes are then kept for it.
@@ -149,7 +158,7 @@ class Yard:
         last = victims[-1]._replace(left_s=LEAVING_S, guessed=False)
         leaving = {one.job for one in victims}
         spare = {node: self._leaves(node, leaving) - job.each for *_, node, _ in chosen}
-        self._keep(Reservation(job, spare, LEAVING_S, last))
+        self._keep(job, spare, LEAVING_S, last)
         return victims
 
     def _leaves(self, node: UUID, asked: Collection[UUID] = ()) -> int:
@@ -185,11 +194,13 @@ class Yard:
         start_s, after = rooms[-1].start_s, rooms[-1].after
         assert after is not None
         spare = {room.node: self._free_at(room.node, start_s) - job.each for room in rooms}
-        return self._keep(Reservation(job, spare, start_s, after))
+        return self._keep(job, spare, start_s, after)
 
-    def _keep(self, made: Reservation) -> Reservation:
-        self.reserved[made.job.wants] = made
-        self._kept |= dict.fromkeys(made.spare, made)
+    def _keep(self, job: Pending, spare: dict[UUID, int], start_s: float, after: Running) -> Reservation:
+        free, names = [self.free[node] for node in spare], ", ".join(self.names[node] for node in spare)
+        made = self.reserved[job.wants] = Reservation(job, spare, free, names, start_s, after)
+        self._kept |= dict.fromkeys(spare, made)
+        self._stuck.clear()
         return made
 
     def _free_at(self, node: UUID, start_s: float) -> int:

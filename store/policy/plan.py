@@ -1,9 +1,7 @@
 """The plan of a pass: who starts where, who leaves, and why each of the others waits, in words with numbers."""
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from functools import lru_cache
 from uuid import UUID
 
 from store.policy.limits import Quotas
@@ -12,7 +10,8 @@ from store.policy.values import EPOCH, HOUR, Free, Limits, Pending, Plan, Runnin
 from store.policy.yard import Reservation, Yard
 from store.states import DeviceKind
 
-# Places in line beyond the first are told in these steps, or each placement would change the text of all behind it.
+NAMED = 20  # places in line that are told as they are; those behind in the steps below
+# Or each placement would change the text of every job in a long queue.
 ROUNDED = (20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
@@ -36,7 +35,7 @@ def plan(
         if job.wait_s > 0:
             made.waiting[job.id] = Waiting("backoff", job.wait_text)
         elif not over and (kept := yard.stuck_behind(job)):
-            made.waiting[job.id] = _behind(job, kept, line)
+            made.waiting[job.id] = _behind(job, yard, kept, line)
         elif not yard.could_hold(job):
             made.waiting[job.id] = _infeasible(job, yard)
         elif over:
@@ -46,7 +45,7 @@ def plan(
             quotas.take(job)
             made.placements.append(placement)
         elif kept := yard.ahead(job):
-            made.waiting[job.id] = _behind(job, kept, line)
+            made.waiting[job.id] = _behind(job, yard, kept, line)
         else:
             victims = yard.preempt(job)
             made.victims.update(dict.fromkeys((one.job for one in victims), job.id))
@@ -75,16 +74,31 @@ def _first(job: Pending, yard: Yard, now: datetime, victims: Sequence[Running]) 
     return Waiting("resources", f"{text}. Expected {when}, when job {kept.after.job} should end", start)
 
 
-def _behind(job: Pending, kept: Reservation, line: Line) -> Waiting:
-    first, ahead = kept.job, _ahead(kept)
-    free = [len(devices) for devices in kept.free]
-    if max(free) >= job.each:
-        return _kept(sum(free), job.kind, kept.names, first.id, ahead)
+def _behind(job: Pending, yard: Yard, kept: Reservation, line: Line) -> Waiting:
+    """Counts one more behind a reservation, and tells it what those of its size near it are told."""
+    first = kept.job
+    kept.behind += 1
+    if kept.behind <= NAMED or kept.behind - 1 in ROUNDED:
+        kept.told.clear()
     overtaken = first.waited_s < job.waited_s and first.tier == job.tier
-    if overtaken and (first.owner != job.owner or first.project != job.project):
-        used = f"you used {_hours(line.used(job))} GPU-hours of late, {first.owner} {_hours(line.used(first))}"
-        return _waiting("fair_share", f"{ahead}; {used}" if kept.behind <= ROUNDED[0] else ahead)
-    return _waiting("priority", ahead)
+    overtaken = overtaken and (job.owner != first.owner or job.project != first.project)
+    told = kept.told.get((job.each, overtaken))
+    if told is None:
+        told = kept.told[job.each, overtaken] = _why_behind(job, yard, kept, line, overtaken)
+    return told
+
+
+def _why_behind(job: Pending, yard: Yard, kept: Reservation, line: Line, overtaken: bool) -> Waiting:
+    free = {node: len(yard.free[node]) for node in kept.spare}
+    ahead = _ahead(kept.behind, kept.job.id)
+    if max(free.values()) >= job.each:
+        names = ", ".join(yard.names[node] for node in free)
+        text = f"{_count(sum(free.values()), job.kind)} on {names} free but kept for job {kept.job.id}"
+        return Waiting("reserved", f"{text}, which this one could delay; {ahead}")
+    if overtaken:
+        used = f"you used {_hours(line.used(job))} GPU-hours of late, {kept.job.owner} {_hours(line.used(kept.job))}"
+        return Waiting("fair_share", f"{ahead}; {used}" if kept.behind <= NAMED else ahead)
+    return Waiting("priority", ahead)
 
 
 def _infeasible(job: Pending, yard: Yard) -> Waiting:
@@ -111,29 +125,10 @@ def _most_free(job: Pending, yard: Yard) -> str:
     return f"most free: {len(yard.free[where.node])} on {where.name}"
 
 
-def _ahead(kept: Reservation) -> str:
-    """Counts one more job that waits behind a reservation."""
-    kept.behind += 1
-    above = bisect_left(ROUNDED, kept.behind)
-    return _ahead_text(ROUNDED[above - 1] if above else 0, 0 if above else kept.behind, kept.job.id)
-
-
-# The same for thousands, pass after pass.
-@lru_cache(maxsize=256)
-def _ahead_text(more_than: int, place: int, first: UUID) -> str:
-    jobs = f"more than {more_than} jobs" if more_than else f"{place} job{'s' if place > 1 else ''}"
+def _ahead(place: int, first: UUID) -> str:
+    limit = next((limit for limit in reversed(ROUNDED) if place > limit), None)
+    jobs = f"more than {limit} jobs" if limit else f"{place} job{'s' if place > 1 else ''}"
     return f"{jobs} ahead; next is {first}"
-
-
-@lru_cache(maxsize=256)
-def _kept(free: int, kind: DeviceKind, names: str, first: UUID, ahead: str) -> Waiting:
-    text = f"{_count(free, kind)} on {names} free but kept for job {first}, which this one could delay; {ahead}"
-    return Waiting("reserved", text)
-
-
-@lru_cache(maxsize=256)
-def _waiting(code: str, text: str) -> Waiting:
-    return Waiting(code, text)
 
 
 def _hours(seconds: float) -> str:

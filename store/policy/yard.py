@@ -1,7 +1,7 @@
 """The devices of one kind while a plan is made: places, reservations, and who leaves for them."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from math import inf
 from typing import NamedTuple
@@ -20,6 +20,7 @@ from store.policy.values import (
     Placement,
     Running,
     Spot,
+    Waiting,
     Wants,
 )
 from store.states import DeviceKind
@@ -31,11 +32,11 @@ class Reservation:
 
     job: Pending
     spare: dict[UUID, int]  # by node: devices that the job leaves over
-    free: list[list[UUID]]  # devices of these nodes, as the yard gives them out
-    names: str
     start_s: float
     after: Running  # the job whose end makes room
     behind: int = 0  # jobs that wait for this one
+    # What those are told, by devices on a node and by whether they were overtaken: the same for many in a row.
+    told: dict[tuple[int, bool], Waiting] = field(default_factory=dict)
 
 
 class Room(NamedTuple):
@@ -110,9 +111,10 @@ class Yard:
         devices = tuple(self.free[node][: job.each])
         del self.free[node][: job.each]
         self._most.clear()
-        kept = self._kept.get(node)
-        if kept and job.runtime_s > kept.start_s:
-            kept.spare[node] -= job.each
+        if kept := self._kept.get(node):
+            kept.told.clear()
+            if job.runtime_s > kept.start_s:
+                kept.spare[node] -= job.each
         self.running[node].append(Running(job.id, node, self.kind, job.each, job.runtime_s, job.guessed))
         return Spot(node, devices)
 
@@ -197,8 +199,7 @@ class Yard:
         return self._keep(job, spare, start_s, after)
 
     def _keep(self, job: Pending, spare: dict[UUID, int], start_s: float, after: Running) -> Reservation:
-        free, names = [self.free[node] for node in spare], ", ".join(self.names[node] for node in spare)
-        made = self.reserved[job.wants] = Reservation(job, spare, free, names, start_s, after)
+        made = self.reserved[job.wants] = Reservation(job, spare, start_s, after)
         self._kept |= dict.fromkeys(spare, made)
         self._stuck.clear()
         return made

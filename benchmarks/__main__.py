@@ -53,11 +53,7 @@ def main() -> int:
     for row in service.measure(options.quick):
         full.append(row)
         print(line_of_service(row), flush=True)
-    missed += [
-        f"{row.name} took {row.value:.3g} {row.unit}, more than {row.most:g}"
-        for row in full
-        if isinstance(row, Limit) and row.value > row.most
-    ]
+    missed += beyond(full)
     record(found, full)
     for what in missed:
         print(f"missed: {what}", file=sys.stderr)
@@ -69,6 +65,14 @@ def line(row: Comparison) -> str:
     interval = f"{row.low:.2f} to {row.high:.2f}"
     rates = f"{row.ours:>10.4g}{row.plain:>10.4g}  {row.unit:12}"
     return f"{row.name:34}{rates}{row.ratio:>7.2f}  {interval:15} {GATES[row.name]}"
+
+
+def beyond(full: list[Limit | Growth]) -> list[str]:
+    """What took longer than it may."""
+    limits = [row for row in full if isinstance(row, Limit)]
+    return [
+        f"{row.name} took {row.value:.3g} {row.unit}, more than {row.most:g}" for row in limits if row.value > row.most
+    ]
 
 
 def line_of_service(row: Limit | Growth) -> str:

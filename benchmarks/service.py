@@ -17,6 +17,7 @@ from store import attempts, database, record, scheduler
 from store.attempts import Lease
 
 QUEUED, FINISHED = 10_000, 100_000
+PLACED = 150  # more than 256 GPUs have room for, so that what is queued later waits
 POINTS, POINTS_QUICK = 10_000_000, 1_000_000
 GRID = {
     "kind": "experiment", "name": "grid", "base": EVALUATION, "seeds": list(range(100)),
@@ -28,7 +29,8 @@ def measure(quick: bool) -> Iterator[Limit | Growth]:
     """Rows as they are found. The lab is filled meanwhile."""
     rounds = 15 if quick else 40
     with full_lab() as lab, lab.served() as http:
-        scheduler.run_pass("bench")
+        lab.queue(PLACED)
+        _settle()
         for queued in (QUEUED // 100, QUEUED // 10, QUEUED):
             lab.queue(queued)
             _settle()

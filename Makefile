@@ -55,7 +55,7 @@ check: $(READY) ## Lint, types, import contracts, migrations in step with the ta
 format: $(READY) ## Put the code into its standard form
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
-bench: $(READY) ## Measure against plain references, as ratios (QUICK=1: under 5 minutes)
+bench: $(READY) ## Measure against plain references, and the full service against limits (QUICK=1: under 5 minutes)
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 results: $(READY) ## Measure on real recordings over the running service of this checkout (DATA=DIR)

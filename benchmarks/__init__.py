@@ -1,1 +1,1 @@
-"""Measurements against plain references: ratios within one run, never absolute times alone."""
+"""Measurements against plain references, as ratios within one run; of the full service, against limits."""

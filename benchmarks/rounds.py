@@ -22,6 +22,27 @@ class Comparison:
     rounds: int
 
 
+@dataclass(frozen=True)
+class Limit:
+    """Something that may take no longer than `most`, whatever machine it is."""
+
+    name: str
+    unit: str
+    value: float  # median, or what the name says
+    most: float
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How a pass and lists get slower with what is queued and finished; milliseconds."""
+
+    queued: int
+    finished: int
+    pass_ms: float  # median
+    list_ms: float  # 95th percentile
+
+
 def compare(
     name: str, ours: Callable[[], object], plain: Callable[[], object], *, work: float, unit: str, rounds: int = 7
 ) -> Comparison:

@@ -1,18 +1,18 @@
 """The line of queued jobs as the database knows it: who waits, how much each has used, how long each may run."""
 
-import json
 import math
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Float, Text, case, cast, func, select, text
+from sqlalchemy import Float, cast, func, select, text
 from sqlalchemy.orm import Session
 
-from store import quotas, walltime
+from store import facts, quotas, walltime
 from store.ends import Reason
-from store.policy import ANYWHERE, DAY, LEAVING_S, Limits, Line, Pending, Running, Usage, Wants
+from store.facts import Facts
+from store.policy import DAY, LEAVING_S, Limits, Line, Pending, Running, Usage
 from store.states import DeviceKind, JobState
 from store.tables import JSON, Attempt, Device, DeviceLease, Job
 
@@ -53,24 +53,6 @@ _SINCE = {"started": Attempt.created_at, "saved": func.coalesce(walltime.SAVED_A
 ONE_DAY, SPARED_FOR, SPARED_AFTER = timedelta(days=1), timedelta(hours=2), 2  # preemptions of a job (QUEUE 4)
 
 
-def told(code: str, text: str, expected_start: str | None) -> str:
-    """Why a job waits in one string. As one it is read much faster than as JSON, and is as good to compare."""
-    return "\x1f".join((code, text, expected_start or ""))
-
-
-_TOLD = func.concat_ws(
-    "\x1f", *(func.coalesce(Job.waiting[name].astext, "") for name in ("code", "text", "expected_start"))
-)
-
-
-_WANTED_LABELS = func.nullif(cast(Job.node_labels, Text), "{}")  # for the same reason; nearly all want none
-
-
-def wants(model: str | None, labels: Mapping[str, str]) -> Wants:
-    """Which nodes a job may go to, as the policy sees it."""
-    return Wants(model, tuple(sorted(labels.items()))) if model or labels else ANYWHERE
-
-
 class Share(NamedTuple):
     """What somebody has used of late, has now, and waits for."""
 
@@ -86,61 +68,48 @@ class Queued(NamedTuple):
     """Everything about the line that a pass needs."""
 
     pending: list[Pending]
-    told: dict[UUID, str]  # what each is told to wait for, as `told` writes it
+    facts: dict[UUID, Facts]
     usage: Usage
     limits: Limits
 
 
 def queued(session: Session) -> Queued:
-    """Queued jobs, oldest first, and what their owners have used."""
-    kind = case((Job.gpus > 0, Job.gpus), else_=Job.cpu_slots)
-    columns = (
-        Job.id,
-        Job.gpus,
+    """Queued jobs by tier and age, and what their owners have used."""
+    found = facts.read(session, MOST_PLANNED)
+    now_s = session.scalars(select(cast(func.extract("epoch", func.now()), Float))).one()
+    took = expected(session, {one.like for one in found})
+    pending = list(_pending(found, now_s, took))
+    return Queued(pending, {one.id: one for one in found}, used(session), quotas.limits(session))
+
+
+def _pending(found: list[Facts], now_s: float, took: Mapping[tuple[str, str], float]) -> Iterator[Pending]:
+    """What facts mean now."""
+    for (
+        job,
         kind,
-        func.extract("epoch", Job.not_before - func.now()),
-        Job.not_before,
-        Job.infra_restarts + Job.user_restarts,
-        Job.priority,
-        Job.project,
-        Job.owner,
-        cast(func.extract("epoch", func.now() - Job.submitted_at), Float),
-        Job.kind,
-        Job.scale,
-        Job.walltime_s - Job.used_s,
-        Job.nodes,
-        Job.gpu_model,
-        _WANTED_LABELS,
-        _TOLD,
-    )
-    order = (Job.priority, Job.submitted_at, Job.id)
-    rows = session.execute(
-        select(*columns).where(Job.state == JobState.queued).order_by(*order).limit(MOST_PLANNED)
-    ).all()
-    took = expected(session, {(row[10], row[11]) for row in rows})
-    pending: list[Pending] = []
-    for row in rows:
-        job, gpus, devices, wait, until, restarts, tier, project, owner, waited, kind_, scale, *choice, _ = row
-        may_run, nodes, model, labels = choice
-        when = f"restart {restarts}; next try at {until:%H:%M:%S} UTC" if wait else ""
-        pending.append(
-            Pending(
-                job,
-                DeviceKind.gpu if gpus else DeviceKind.cpu,
-                devices,
-                wait_s=max(0.0, float(wait or 0)),
-                wait_text=when,
-                tier=tier,
-                project=project,
-                owner=owner,
-                waited_s=waited,
-                runtime_s=took.get((kind_, scale), DAY) if may_run is None else max(may_run, LEAST_LEFT_S),
-                guessed=may_run is None and (kind_, scale) not in took,
-                nodes=nodes,
-                wants=wants(model, json.loads(labels) if labels else {}),
-            )
-        )
-    return Queued(pending, {row[0]: row[-1] for row in rows}, used(session), quotas.limits(session))
+        devices,
+        nodes,
+        tier,
+        project,
+        owner,
+        submitted_s,
+        until_s,
+        restarts,
+        like,
+        left_s,
+        wants,
+        *_,
+    ) in found:
+        wait_s, text = 0.0, ""
+        if until_s is not None and until_s > now_s:
+            until = datetime.fromtimestamp(until_s, UTC)
+            wait_s, text = until_s - now_s, f"restart {restarts}; next try at {until:%H:%M:%S} UTC"
+        guessed = left_s is None and like not in took
+        runtime_s = took.get(like, DAY) if left_s is None else max(left_s, LEAST_LEFT_S)
+        waited_s = now_s - submitted_s
+        yield Pending(
+            job, kind, devices, wait_s, text, tier, project, owner, waited_s, runtime_s, guessed, nodes, wants
+        )  # fmt: skip
 
 
 def order(session: Session, *more: Pending) -> list[UUID]:
@@ -185,9 +154,18 @@ def expected(session: Session, wanted: set[tuple[str, str]]) -> dict[tuple[str, 
 def running(session: Session) -> list[Running]:
     """Jobs that hold devices, node by node: when these are expected back, and who might leave for others."""
     seconds = {name: cast(func.extract("epoch", func.now() - since), Float) for name, since in _SINCE.items()}
+    preemptible = func.coalesce(Job.spec["queue"]["preemptible"].as_boolean(), False)
+    # Columns rather than rows: of a spec that is large one word is wanted.
+    known = (Job.id, Job.state, Job.kind, Job.scale, Job.project, Job.owner, Job.priority, preemptible)
     query = (
         select(
-            Job, Attempt, Device.node_id, Device.kind, func.count(DeviceLease.id), walltime.left(), *seconds.values()
+            *known,
+            Attempt.progress,
+            Device.node_id,
+            Device.kind,
+            func.count(DeviceLease.id),
+            walltime.left(),
+            *seconds.values(),
         )
         .join(Attempt, Attempt.job_id == Job.id)
         .join(DeviceLease, DeviceLease.attempt_id == Attempt.id)
@@ -196,27 +174,27 @@ def running(session: Session) -> list[Running]:
         .group_by(Job.id, Attempt.id, Device.node_id, Device.kind)
     )
     rows = session.execute(query).all()
-    took = expected(session, {(job.kind, job.scale) for job, *_ in rows})
-    spared = _spared(session, [job.id for job, *_ in rows])
+    took = expected(session, {(row[2], row[3]) for row in rows})
+    spared = _spared(session, [row[0] for row in rows])
     found = []
-    for job, attempt, node, kind, devices, may_run, elapsed, unsaved in rows:
-        stopping = job.state is JobState.stopping
-        left_s, guessed = _left(elapsed, attempt.progress, took.get((job.kind, job.scale)), may_run)
+    for job, state, *like, project, owner, tier, willing, progress, node, kind, devices, may_run, ran, unsaved in rows:
+        stopping = state is JobState.stopping
+        left_s, guessed = _left(ran, progress, took.get((like[0], like[1])), may_run)
         found.append(
             Running(
-                job.id,
+                job,
                 node,
                 kind,
                 devices,
                 min(left_s, LEAVING_S) if stopping else left_s,
                 guessed and not stopping,
-                job.project,
-                job.owner,
-                tier=job.priority,
-                preemptible=bool(job.spec["queue"].get("preemptible")),
-                spared=job.id in spared,
+                project,
+                owner,
+                tier=tier,
+                preemptible=willing,
+                spared=job in spared,
                 stopping=stopping,
-                ran_s=elapsed,
+                ran_s=ran,
                 unsaved_s=unsaved,
             )
         )

@@ -10,15 +10,15 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, func, literal_column, or_, select
+from sqlalchemy.orm import Session, defer
 
 from cmac_core.specs import KINDS
 from store.errors import BadCursor, BadFilter
 from store.keys import Principal
 from store.settings import settings
 from store.states import JobState
-from store.tables import Attempt, Dataset, Job, Node, Part
+from store.tables import NEVER, Attempt, Dataset, Job, Node, Part
 
 # Filters of `page`, as API 6 names them; `label.<key>` too.
 FILTERS = (
@@ -36,8 +36,6 @@ FILTERS = (
 )
 SORTS = ("-submitted_at", "submitted_at", "-ended_at", "ended_at", "priority")
 MOST_COUNTED = 10_000
-
-_NEVER = datetime(9999, 1, 1, tzinfo=UTC)  # stands for the end of a job that has none yet
 
 
 @dataclass(frozen=True)
@@ -72,6 +70,7 @@ def page(
         beyond = column < at if falling else column > at
         chosen = chosen.where(or_(beyond, and_(column == at, Job.id < last if falling else Job.id > last)))
     order = (column.desc(), Job.id.desc()) if falling else (column, Job.id)
+    chosen = chosen.options(defer(Job.spec))  # no list shows it, and it is most of a row
     rows = session.execute(_with(chosen, column).order_by(*order).limit(limit + 1)).all()
     jobs = [row[0] for row in rows[:limit]]
     more = len(rows) > limit
@@ -140,7 +139,7 @@ def _id(name: str, value: str) -> UUID:
 def _column(sort: str) -> SQLColumnExpression[Any]:
     columns: dict[str, SQLColumnExpression[Any]] = {
         "submitted_at": Job.submitted_at,
-        "ended_at": func.coalesce(Job.ended_at, _NEVER),
+        "ended_at": func.coalesce(Job.ended_at, literal_column(NEVER)),
         "priority": Job.priority,
     }
     return columns[sort.removeprefix("-")]

@@ -7,7 +7,8 @@ serialized and the older one does nothing.
 import json
 import logging
 import time
-from typing import NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import func, select, text
@@ -15,14 +16,17 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from store import attempts, capacity, database, leaders, line, notices, verbs
+from store.facts import Facts
 from store.leaders import SCHEDULER, Leadership
 from store.line import Queued
 from store.policy import Free, Placement, Plan, Waiting, plan
 from store.settings import settings
 from store.states import DeviceKind, DeviceState, NodeState, StopFor
-from store.tables import Device, DeviceLease, Node
+from store.tables import JSON, Device, DeviceLease, Node
 
 log = logging.getLogger(__name__)
+
+MOST_TOLD = 100  # whose reason to wait is written anew in a pass: of the first in line, and of those behind
 
 
 class Pass(NamedTuple):
@@ -52,7 +56,7 @@ def place_all(session: Session, leadership: Leadership) -> Pass:
     for victim, beneficiary in found.victims.items():  # before placing: parts are locked before jobs
         verbs.vacate(session, victim, StopFor.preempt, f"for job {beneficiary}")
     placed = sum(_place(session, placement) for placement in found.placements)
-    _say(session, found.waiting, queued.told)
+    _say(session, found.waiting, queued.facts)
     seconds = time.perf_counter() - began
     leaders.took(session, leadership, seconds)
     return Pass(True, placed, len(found.waiting), seconds)
@@ -69,21 +73,21 @@ def free(session: Session) -> list[Free]:
     """What nodes that are ready and heard of offer now."""
     heard = func.extract("epoch", func.now() - Node.heartbeat_at) < settings().times.suspect
     live = select(DeviceLease.gpu_id).where(DeviceLease.released_at.is_(None))
-    leased = Device.id.in_(live).label("leased")
-    query = select(Device, Node, leased).join(Node, Node.id == Device.node_id)
+    leased, foreign = Device.id.in_(live).label("leased"), Device.foreign.is_not(None).label("foreign")
+    query = select(Node, Device.kind, Device.id, Device.model, leased, foreign).join(Node, Node.id == Device.node_id)
     query = query.where(Device.state == DeviceState.ok, Node.state == NodeState.ready, heard)
-    groups: dict[tuple[Node, DeviceKind], list[tuple[Device, bool]]] = {}
-    for device, node, held in session.execute(query.order_by(Node.name, Device.kind, Device.index)):
-        groups.setdefault((node, device.kind), []).append((device, held))
+    groups: dict[tuple[Node, DeviceKind], list[Any]] = {}
+    for node, kind, *device in session.execute(query.order_by(Node.name, Device.kind, Device.index)):
+        groups.setdefault((node, kind), []).append(device)
     return [
         Free(
             node=node.id,
             name=node.name,
             kind=kind,
-            free=tuple(device.id for device, held in devices if not held and device.foreign is None),
+            free=tuple(device for device, _, held, others in devices if not held and not others),
             total=len(devices),
-            foreign=sum(device.foreign is not None and not held for device, held in devices),
-            model=capacity.model_of(device.model for device, _ in devices),
+            foreign=sum(others and not held for _, _, held, others in devices),
+            model=capacity.model_of(model for _, model, _, _ in devices),
             storage=node.storage_id or "",
             labels=node.labels,
         )
@@ -117,13 +121,27 @@ _SAY = text(
 )
 
 
-def _say(session: Session, waiting: dict[UUID, Waiting], told: dict[UUID, str]) -> None:
-    """Write why jobs wait, where that has changed."""
-    changed, texts = [], []
-    for job, why in waiting.items():
-        start = why.start.isoformat() if why.start else None
-        if told.get(job) != line.told(why.code, why.text, start):
-            changed.append(job)
-            texts.append(json.dumps({"code": why.code, "text": why.text, "expected_start": start}))
-    if changed:
-        session.execute(_SAY, {"jobs": changed, "texts": texts, "channel": notices.JOBS})
+def _say(session: Session, waiting: dict[UUID, Waiting], facts: dict[UUID, Facts]) -> None:
+    """Write why jobs wait, where that has changed and it is their turn."""
+    jobs = _to_tell(waiting, facts)
+    if jobs:
+        texts = [json.dumps(_told(waiting[job])) for job in jobs]
+        session.execute(_SAY, {"jobs": jobs, "texts": texts, "channel": notices.JOBS})
+
+
+def _to_tell(waiting: dict[UUID, Waiting], facts: dict[UUID, Facts]) -> list[UUID]:
+    """Whose reason has changed: of many the first in line, those without a word, and some whose word is the oldest.
+
+    Who starts changes what all behind it wait for, and to write that for 10,000 takes longer than all else in a pass.
+    """
+    changed = [job for job, why in waiting.items() if why != facts[job].told]
+    if len(changed) <= MOST_TOLD:
+        return changed
+    first = set(islice(waiting, MOST_TOLD))
+    at_once = [job for job in changed if job in first or facts[job].told is None]
+    others = sorted(set(changed).difference(at_once), key=lambda job: facts[job].written)
+    return at_once + others[:MOST_TOLD]
+
+
+def _told(why: Waiting) -> JSON:
+    return {"code": why.code, "text": why.text, "expected_start": why.start.isoformat() if why.start else None}

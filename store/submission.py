@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from cmac_core.specs import JOB_SPEC, Finetune, Import, JobSpec, Pack, Pretrain, Queue, SoundingObjects
 from cmac_core.specs.problems import FieldProblem
-from store import capacity, compatibility, line, quotas, roots, shards
+from store import capacity, compatibility, facts, quotas, roots, shards
 from store.capacity import Capacity, Machine
 from store.errors import (
     Forbidden,
@@ -173,7 +173,7 @@ def _give_resources(known: Capacity, resolved: Resolved, found: Findings) -> Non
     """Devices asked for, or the default: a GPU a node, else CPU slots; a pretraining all that divide its batch."""
     spec = resolved.spec
     asked = spec.resources
-    resolved.wants = line.wants(asked.gpu_model, asked.node_labels)
+    resolved.wants = facts.wants(asked.gpu_model, asked.node_labels)
     fit = known.wanted(resolved.wants)
     if asked.nodes > 1 and not isinstance(spec, Pretrain | Finetune):
         message = f"a {spec.kind} runs as one process on one machine; trainings alone share several"

@@ -50,6 +50,7 @@ NAMES = {
     "pk": "pk_%(table_name)s",
 }
 
+NEVER = "'9999-01-01 00:00:00+00'::timestamptz"  # stands for the end of a job that has none yet
 LABELS = ("split", "fold", "seed", "pool", "selection", "modality")  # what tells equal names of a result apart
 LIVE_PART = f"state in ({', '.join(repr(state.value) for state in LIVE_PARTS)})"
 
@@ -267,7 +268,14 @@ class Job(Table):
         ),
         Index(None, "submitted_at", "id"),
         Index(None, "started_at"),
+        # What lists are filtered and ordered by; without them a page of a few rows is looked for among all.
         Index(None, "project", "submitted_at", "id"),
+        Index(None, "owner", "submitted_at", "id"),
+        Index(None, "state", "submitted_at", "id"),
+        Index("ix_jobs_reason", "reason", "submitted_at", "id", postgresql_where=text("reason is not null")),
+        Index("ix_jobs_ended", text(f"coalesce(ended_at, {NEVER})"), "id"),
+        Index("ix_jobs_state_ended", "state", text(f"coalesce(ended_at, {NEVER})"), "id"),
+        Index(None, "priority", "id"),
         Index(None, "spec_sha256"),
         Index(None, "dataset_id"),
         Index(None, "checkpoint_id"),

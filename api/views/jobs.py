@@ -96,7 +96,8 @@ class JobView(JobRow):
 
 
 def _members(job: Job) -> dict[str, Any]:
-    columns = {column.key: getattr(job, column.key) for column in Job.__table__.columns}
+    shown = [column.key for column in Job.__table__.columns if column.key != "spec"]  # a list does not read it
+    columns = {name: getattr(job, name) for name in shown}
     return columns | {"priority": list(Priority)[job.priority], "links": _links(job)}
 
 

@@ -3,7 +3,8 @@
 import heapq
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from store.policy.values import (
@@ -19,6 +20,8 @@ from store.policy.values import (
     Usage,
 )
 
+Entry = tuple[float, float, float, UUID, "Turn"]
+
 
 class Line:
     """Pending jobs in the order in which they are looked at; whoever is placed is charged, which changes it."""
@@ -31,7 +34,8 @@ class Line:
             self._projects[project] = self._projects.get(project, 0.0) + used
         self._tiers: dict[int, list[Pending]] = {}
         for job in pending:
-            self._tiers.setdefault(_tier(job), []).append(job)
+            lifted = job.tier == LOW and job.waited_s > PROMOTED_S
+            self._tiers.setdefault(NORMAL if lifted else job.tier, []).append(job)
         self._charged = False
 
     def __iter__(self) -> Iterator[Pending]:
@@ -57,33 +61,43 @@ class Line:
         for job in jobs:
             self._oldest.setdefault(job.project, job.waited_s)
             queues.setdefault((job.project, job.owner), deque()).append(job)
-        heap = self._heap(queues)
+        heap = self._heap(queues.values())
         while heap:
-            *_, who = heapq.heappop(heap)
-            yield queues[who].popleft()
+            *_, turn = heap[0]
+            yield turn.jobs.popleft()
             if self._charged:
-                heap, self._charged = self._heap(queues), False
-            elif queues[who]:
-                heapq.heappush(heap, self._entry(queues[who][0]))
+                heap, self._charged = self._heap(queues.values()), False
+            elif turn.jobs:
+                heapq.heapreplace(heap, turn.entry())
+            else:
+                heapq.heappop(heap)
 
-    def _heap(
-        self, queues: Mapping[tuple[str, str], deque[Pending]]
-    ) -> list[tuple[float, float, float, UUID, tuple[str, str]]]:
-        heap = [self._entry(queue[0]) for queue in queues.values() if queue]
+    def _heap(self, queues: Iterable[deque[Pending]]) -> list[Entry]:
+        heap = [self._turn(jobs).entry() for jobs in queues if jobs]
         heapq.heapify(heap)
         return heap
 
-    def _entry(self, job: Pending) -> tuple[float, float, float, UUID, tuple[str, str]]:
+    def _turn(self, jobs: deque[Pending]) -> "Turn":
+        job = jobs[0]
         of_project = self._projects.get(job.project, 0.0) * _counts(self._oldest[job.project])
         of_project /= self._limits.get(f"project:{job.project}", FREE_OF_LIMITS).share
-        of_owner = self.used(job) * _counts(job.waited_s)
-        of_owner /= self._limits.get(f"user:{job.owner}", FREE_OF_LIMITS).share
-        return of_project, of_owner, -job.waited_s, job.id, (job.project, job.owner)
+        share = self._limits.get(f"user:{job.owner}", FREE_OF_LIMITS).share
+        return Turn(of_project, self.used(job) / share, jobs)
+
+
+class Turn(NamedTuple):
+    """Waiting jobs of one owner in one project, oldest first, and what both have used by their weights."""
+
+    of_project: float
+    of_owner: float
+    jobs: deque[Pending]
+
+    def entry(self) -> Entry:
+        """What decides when the oldest is looked at."""
+        job = self.jobs[0]
+        of_owner = self.of_owner and self.of_owner * _counts(job.waited_s)
+        return self.of_project, of_owner, -job.waited_s, job.id, self
 
 
 def _counts(waited_s: float) -> float:
     return math.pow(0.5, waited_s / HALVED_S)
-
-
-def _tier(job: Pending) -> int:
-    return NORMAL if job.tier == LOW and job.waited_s > PROMOTED_S else job.tier

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from functools import lru_cache
 from uuid import UUID
 
 from store.policy.limits import Quotas
@@ -10,6 +9,10 @@ from store.policy.order import Line
 from store.policy.values import EPOCH, HOUR, Free, Limits, Pending, Plan, Running, Usage, Waiting
 from store.policy.yard import Reservation, Yard
 from store.states import DeviceKind
+
+NAMED = 20  # places in line that are told as they are; those behind in the steps below
+# Or each placement would change the text of every job in a long queue.
+ROUNDED = (20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
 def plan(
@@ -25,22 +28,23 @@ def plan(
     One that backs off, is over its quota, or that no node here could ever hold, keeps nobody from the devices.
     """
     line, quotas = Line(pending, usage or {}, limits), Quotas(limits or {}, running)
-    yards = {kind: Yard(kind, nodes, running) for kind in DeviceKind}
+    gpus, slots = (Yard(kind, nodes, running) for kind in (DeviceKind.gpu, DeviceKind.cpu))
     made = Plan([], {}, {})
     for job in line:
-        yard = yards[job.kind]
+        yard, over = gpus if job.kind is DeviceKind.gpu else slots, quotas.refuses(job)
         if job.wait_s > 0:
             made.waiting[job.id] = Waiting("backoff", job.wait_text)
+        elif not over and (kept := yard.stuck_behind(job)):
+            made.waiting[job.id] = _behind(job, yard, kept, line)
         elif not yard.could_hold(job):
             made.waiting[job.id] = _infeasible(job, yard)
-        elif over := quotas.refuses(job):
+        elif over:
             made.waiting[job.id] = Waiting("quota", over)
         elif placement := yard.place(job):
             line.charge(job)
             quotas.take(job)
             made.placements.append(placement)
         elif kept := yard.ahead(job):
-            kept.behind += 1
             made.waiting[job.id] = _behind(job, yard, kept, line)
         else:
             victims = yard.preempt(job)
@@ -71,16 +75,29 @@ def _first(job: Pending, yard: Yard, now: datetime, victims: Sequence[Running]) 
 
 
 def _behind(job: Pending, yard: Yard, kept: Reservation, line: Line) -> Waiting:
+    """Counts one more behind a reservation, and tells it what those of its size near it are told."""
+    first = kept.job
+    kept.behind += 1
+    if kept.behind <= NAMED or kept.behind - 1 in ROUNDED:
+        kept.told.clear()
+    overtaken = first.waited_s < job.waited_s and first.tier == job.tier
+    overtaken = overtaken and (job.owner != first.owner or job.project != first.project)
+    told = kept.told.get((job.each, overtaken))
+    if told is None:
+        told = kept.told[job.each, overtaken] = _why_behind(job, yard, kept, line, overtaken)
+    return told
+
+
+def _why_behind(job: Pending, yard: Yard, kept: Reservation, line: Line, overtaken: bool) -> Waiting:
     free = {node: len(yard.free[node]) for node in kept.spare}
     ahead = _ahead(kept.behind, kept.job.id)
     if max(free.values()) >= job.each:
         names = ", ".join(yard.names[node] for node in free)
         text = f"{_count(sum(free.values()), job.kind)} on {names} free but kept for job {kept.job.id}"
         return Waiting("reserved", f"{text}, which this one could delay; {ahead}")
-    overtaken = kept.job.tier == job.tier and kept.job.waited_s < job.waited_s
-    if overtaken and (job.project, job.owner) != (kept.job.project, kept.job.owner):
+    if overtaken:
         used = f"you used {_hours(line.used(job))} GPU-hours of late, {kept.job.owner} {_hours(line.used(kept.job))}"
-        return Waiting("fair_share", f"{ahead}; {used}" if kept.behind <= 20 else ahead)
+        return Waiting("fair_share", f"{ahead}; {used}" if kept.behind <= NAMED else ahead)
     return Waiting("priority", ahead)
 
 
@@ -109,13 +126,8 @@ def _most_free(job: Pending, yard: Yard) -> str:
 
 
 def _ahead(place: int, first: UUID) -> str:
-    # Rounded beyond 20, or each placement would rewrite the text of every job in a long queue.
-    limit = next((limit for limit in (5000, 2000, 1000, 500, 200, 100, 50, 20) if place > limit), None)
-    return _ahead_text(f"more than {limit} jobs" if limit else f"{place} job{'s' if place > 1 else ''}", first)
-
-
-@lru_cache(maxsize=64)
-def _ahead_text(jobs: str, first: UUID) -> str:
+    limit = next((limit for limit in reversed(ROUNDED) if place > limit), None)
+    jobs = f"more than {limit} jobs" if limit else f"{place} job{'s' if place > 1 else ''}"
     return f"{jobs} ahead; next is {first}"
 
 

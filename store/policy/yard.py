@@ -1,7 +1,7 @@
 """The devices of one kind while a plan is made: places, reservations, and who leaves for them."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from math import inf
 from typing import NamedTuple
@@ -20,6 +20,7 @@ from store.policy.values import (
     Placement,
     Running,
     Spot,
+    Waiting,
     Wants,
 )
 from store.states import DeviceKind
@@ -34,6 +35,8 @@ class Reservation:
     start_s: float
     after: Running  # the job whose end makes room
     behind: int = 0  # jobs that wait for this one
+    # What those are told, by devices on a node and by whether they were overtaken: the same for many in a row.
+    told: dict[tuple[int, bool], Waiting] = field(default_factory=dict)
 
 
 class Room(NamedTuple):
@@ -70,6 +73,7 @@ class Yard:
         self._fits: dict[Wants, Fit] = {}
         self._most: dict[Wants, int] = {}  # free on one node; forgotten when something is placed
         self._refused: dict[tuple[Wants, int, int], float] = {}  # runtime: room only shrinks, so longer ones fail too
+        self._stuck: dict[tuple[Wants, int, int], tuple[float, Reservation]] = {}
 
     def fit(self, wants: Wants) -> list[Free]:
         """The nodes that a job may go to."""
@@ -89,7 +93,7 @@ class Yard:
 
     def place(self, job: Pending) -> Placement | None:
         """The nodes with the fewest devices left over, among those where it delays nobody."""
-        size = (job.wants, job.nodes, job.each)
+        size = (job.wants, job.nodes, job.devices)
         if job.each > self._most_free(job.wants) or job.runtime_s >= self._refused.get(size, inf):
             return None
         choices = []
@@ -107,9 +111,10 @@ class Yard:
         devices = tuple(self.free[node][: job.each])
         del self.free[node][: job.each]
         self._most.clear()
-        kept = self._kept.get(node)
-        if kept and job.runtime_s > kept.start_s:
-            kept.spare[node] -= job.each
+        if kept := self._kept.get(node):
+            kept.told.clear()
+            if job.runtime_s > kept.start_s:
+                kept.spare[node] -= job.each
         self.running[node].append(Running(job.id, node, self.kind, job.each, job.runtime_s, job.guessed))
         return Spot(node, devices)
 
@@ -117,13 +122,19 @@ class Yard:
         kept = self._kept.get(at.node)
         return kept is None or job.runtime_s <= kept.start_s or job.each <= kept.spare[at.node]
 
+    def stuck_behind(self, job: Pending) -> Reservation | None:
+        """What one of the same size, that may run no longer, was found to wait for: the same holds for this one."""
+        stuck = self._stuck.get((job.wants, job.nodes, job.devices))
+        return stuck[1] if stuck and job.runtime_s >= stuck[0] else None
+
     def ahead(self, job: Pending) -> Reservation | None:
         """The reservation that a job which does not fit has to wait for; None: it may have one of its own."""
-        if job.wants in self.reserved:
-            return self.reserved[job.wants]
-        if any(len(group) >= job.nodes for group in self._unreserved(job)):
-            return None
-        return next((self._kept[node.node] for node in self.fit(job.wants) if node.node in self._kept), None)
+        found = self.reserved.get(job.wants)
+        if found is None and not any(len(group) >= job.nodes for group in self._unreserved(job)):
+            found = next((self._kept[node.node] for node in self.fit(job.wants) if node.node in self._kept), None)
+        if found is not None:
+            self._stuck[job.wants, job.nodes, job.devices] = job.runtime_s, found
+        return found
 
     def preempt(self, job: Pending) -> list[Running]:
         """The fewest jobs of lower tiers whose end makes room for this one; their nodes are then kept for it.
@@ -149,7 +160,7 @@ class Yard:
         last = victims[-1]._replace(left_s=LEAVING_S, guessed=False)
         leaving = {one.job for one in victims}
         spare = {node: self._leaves(node, leaving) - job.each for *_, node, _ in chosen}
-        self._keep(Reservation(job, spare, LEAVING_S, last))
+        self._keep(job, spare, LEAVING_S, last)
         return victims
 
     def _leaves(self, node: UUID, asked: Collection[UUID] = ()) -> int:
@@ -185,11 +196,12 @@ class Yard:
         start_s, after = rooms[-1].start_s, rooms[-1].after
         assert after is not None
         spare = {room.node: self._free_at(room.node, start_s) - job.each for room in rooms}
-        return self._keep(Reservation(job, spare, start_s, after))
+        return self._keep(job, spare, start_s, after)
 
-    def _keep(self, made: Reservation) -> Reservation:
-        self.reserved[made.job.wants] = made
-        self._kept |= dict.fromkeys(made.spare, made)
+    def _keep(self, job: Pending, spare: dict[UUID, int], start_s: float, after: Running) -> Reservation:
+        made = self.reserved[job.wants] = Reservation(job, spare, start_s, after)
+        self._kept |= dict.fromkeys(spare, made)
+        self._stuck.clear()
         return made
 
     def _free_at(self, node: UUID, start_s: float) -> int:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 
 from store import quotas, walltime
 from store.ends import Reason
-from store.policy import ANYWHERE, DAY, LEAVING_S, Limits, Line, Pending, Running, Usage, Wants
+from store.policy import ANYWHERE, DAY, LEAVING_S, Limits, Line, Patience, Pending, Running, Usage, Wants
+from store.settings import settings
 from store.states import DeviceKind, JobState
 from store.tables import JSON, Attempt, Device, DeviceLease, Job
 
@@ -51,6 +52,12 @@ _TOOK = text(
 
 _SINCE = {"started": Attempt.created_at, "saved": func.coalesce(walltime.SAVED_AT, Attempt.created_at)}
 ONE_DAY, SPARED_FOR, SPARED_AFTER = timedelta(days=1), timedelta(hours=2), 2  # preemptions of a job (QUEUE 4)
+
+
+def patience() -> Patience:
+    """What jobs of different tiers grant each other in this lab."""
+    lab = settings()
+    return Patience(lab.preempt_after_s, lab.least_run_s, lab.times.scaled(LEAVING_S))
 
 
 def told(code: str, text: str, expected_start: str | None) -> str:
@@ -101,6 +108,8 @@ def queued(session: Session) -> Queued:
         func.extract("epoch", Job.not_before - func.now()),
         Job.not_before,
         Job.infra_restarts + Job.user_restarts,
+        Job.rejections,
+        Job.reason,
         Job.priority,
         Job.project,
         Job.owner,
@@ -117,30 +126,36 @@ def queued(session: Session) -> Queued:
     rows = session.execute(
         select(*columns).where(Job.state == JobState.queued).order_by(*order).limit(MOST_PLANNED)
     ).all()
-    took = expected(session, {(row[10], row[11]) for row in rows})
+    took = expected(session, {(row.kind, row.scale) for row in rows})
+    least_s = settings().times.scaled(LEAST_LEFT_S)
     pending: list[Pending] = []
     for row in rows:
-        job, gpus, devices, wait, until, restarts, tier, project, owner, waited, kind_, scale, *choice, _ = row
-        may_run, nodes, model, labels = choice
-        when = f"restart {restarts}; next try at {until:%H:%M:%S} UTC" if wait else ""
+        job, gpus, devices, wait, until, *ended, tier, project, owner, waited, kind_, scale = row[:14]
+        may_run, nodes, model, labels = row[14:-1]
         pending.append(
             Pending(
                 job,
                 DeviceKind.gpu if gpus else DeviceKind.cpu,
                 devices,
                 wait_s=max(0.0, float(wait or 0)),
-                wait_text=when,
+                wait_text=_why_later(*ended, until) if wait else "",
                 tier=tier,
                 project=project,
                 owner=owner,
                 waited_s=waited,
-                runtime_s=took.get((kind_, scale), DAY) if may_run is None else max(may_run, LEAST_LEFT_S),
+                runtime_s=took.get((kind_, scale), DAY) if may_run is None else max(may_run, least_s),
                 guessed=may_run is None and (kind_, scale) not in took,
                 nodes=nodes,
                 wants=wants(model, json.loads(labels) if labels else {}),
             )
         )
     return Queued(pending, {row[0]: row[-1] for row in rows}, used(session), quotas.limits(session))
+
+
+def _why_later(restarts: int, rejections: int, reason: str | None, until: datetime) -> str:
+    """Why a job backs off: which try comes next, and how the last one ended."""
+    what = f"launch {rejections + 1}" if rejections else f"restart {restarts}"
+    return f"{what}{f' after {reason}' if reason else ''}; next try at {until:%H:%M:%S} UTC"
 
 
 def order(session: Session, *more: Pending) -> list[UUID]:
@@ -208,7 +223,7 @@ def running(session: Session) -> list[Running]:
                 node,
                 kind,
                 devices,
-                min(left_s, LEAVING_S) if stopping else left_s,
+                min(left_s, patience().leaving_s) if stopping else left_s,
                 guessed and not stopping,
                 job.project,
                 job.owner,
@@ -234,9 +249,10 @@ def _left(
     elapsed_s: float, progress: JSON | None, expected_s: float | None, may_run_s: float | None
 ) -> tuple[float, bool]:
     """Seconds that a job still needs, and whether they are a guess. A training tells them; else limit or history."""
-    longest = math.inf if may_run_s is None else max(may_run_s, LEAST_LEFT_S)
+    least_s = settings().times.scaled(LEAST_LEFT_S)
+    longest = math.inf if may_run_s is None else max(may_run_s, least_s)
     if progress and progress.get("phase") == "train" and progress.get("eta_s") is not None:
-        return min(MARGIN * float(progress["eta_s"]) + LEAST_LEFT_S, longest), False
+        return min(MARGIN * float(progress["eta_s"]) + least_s, longest), False
     if may_run_s is not None:
         return longest, False
-    return max((expected_s or DAY) - elapsed_s, LEAST_LEFT_S), expected_s is None
+    return max((expected_s or DAY) - elapsed_s, least_s), expected_s is None

@@ -130,7 +130,9 @@ def queued(session: Session) -> Queued:
     least_s = settings().times.scaled(LEAST_LEFT_S)
     pending: list[Pending] = []
     for row in rows:
-        job, gpus, devices, wait, until, *ended, tier, project, owner, waited, kind_, scale = row[:14]
+        job, gpus, devices, wait, until, restarts, rejections, reason, tier, project, owner, waited, kind_, scale = row[
+            :14
+        ]
         may_run, nodes, model, labels = row[14:-1]
         pending.append(
             Pending(
@@ -138,7 +140,7 @@ def queued(session: Session) -> Queued:
                 DeviceKind.gpu if gpus else DeviceKind.cpu,
                 devices,
                 wait_s=max(0.0, float(wait or 0)),
-                wait_text=_why_later(*ended, until) if wait else "",
+                wait_text=_why_later(restarts, rejections, reason, until) if wait else "",
                 tier=tier,
                 project=project,
                 owner=owner,

@@ -111,13 +111,24 @@ class Lab:
         data: bytes = b"weights",
         kind: Literal["full", "weights"] = "full",
     ) -> None:
+        """A checkpoint on disk, and told of."""
+        self.tell(lease, self.saved(job, lease, step, data, kind))
+
+    def saved(
+        self,
+        job: Job,
+        lease: Lease,
+        step: int = 10,
+        data: bytes = b"weights",
+        kind: Literal["full", "weights"] = "full",
+    ) -> Saved:
         """A checkpoint on disk and the event that tells of it."""
         path = f"checkpoints/step-{step:08d}/state.pt"
         file = settings().attempt_folder(job.id, lease.epoch) / path
-        file.parent.mkdir(parents=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
         digest = hashlib.sha256(data).hexdigest()
-        self.tell(lease, Saved(step=step, train_epoch=step / 10, path=path, sha256=digest, bytes=len(data), kind=kind))
+        return Saved(step=step, train_epoch=step / 10, path=path, sha256=digest, bytes=len(data), kind=kind)
 
     def finish(self, lease: Lease, reason: Reason = Reason.ok, **said: Any) -> Job:
         return attempts.finish(self.session, lease, reason, 0, **said)

@@ -39,6 +39,8 @@ def main() -> int:
             print("\n".join([*decisions.log(found), "", *summary(found), ""]))
             print("".join(f"violation: {text}\n" for text in violations), end="")
             print(f"{seconds:.0f} s, {len(checks.CHECKS)} checks, violations: {len(violations)}", flush=True)
+    except TimeoutError as error:
+        print(f"the afternoon does not go on: {error}; a slower machine needs a slower --lease", file=sys.stderr)
     finally:
         if options.keep or violations:
             print(f"the service's home is kept: {home}", file=sys.stderr)

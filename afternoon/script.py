@@ -152,6 +152,7 @@ class Script:
         return str(next(nodes[job] for job in ids if job in nodes))
 
     def _until_running(self, *jobs: Job) -> None:
+        """All of them at once."""
         self._until(f"{_names(jobs)} run", lambda: all(insist(job.refresh).state == "running" for job in jobs))
 
     def _until_placed(self, job: Job) -> None:

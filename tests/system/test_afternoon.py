@@ -30,7 +30,7 @@ TOLD = (
 
 def test_a_short_afternoon_is_fair_and_says_why() -> None:
     """No lease twice, the quota kept, the reservation not delayed, nothing lost, nobody passed over: see its checks."""
-    command = [sys.executable, "-m", "afternoon", "--scale", "0.6", "--lease", "2/6/12/15"]
+    command = [sys.executable, "-m", "afternoon", "--scale", "0.5", "--lease", "2/6/12/15"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1].endswith("violations: 0"), done.stdout

@@ -9,7 +9,7 @@ export CMAC_API_PORT ?= 0
 export PYTHONDONTWRITEBYTECODE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-fast test-system check format bench results chaos lock clean
+.PHONY: help setup demo up down test test-fast test-system check format bench results chaos afternoon lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ results: $(READY) ## Measure on real recordings over the running service of this
 
 chaos: $(READY) ## Break a living service at random, check the queue's invariants (RUNS=200 SEED=1; 20 s a run)
 	@$(BIN)/python -m chaos --runs $(or $(RUNS),200) --seed $(or $(SEED),1)
+
+afternoon: $(READY) ## Three people, four machines, two minutes: the log of the queue's decisions, and whether they were fair
+	@$(BIN)/python -m afternoon
 
 lock: $(READY) ## Write the lock files anew from pyproject.toml
 	@$(BIN)/python requirements/lock.py

@@ -7,6 +7,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from store import database
 from store.tables import (
@@ -58,24 +59,29 @@ def read(prefix: str) -> History:
     """The history of all jobs whose names begin so, as one moment shows it."""
     with database.sessions() as session:
         session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-        jobs = list(session.scalars(select(Job).where(Job.name.startswith(prefix)).order_by(Job.submitted_at)))
-        ids = [job.id for job in jobs]
+        return seen(session, prefix)
 
-        def of(table: type[Row], *order: object) -> list[Row]:
-            mine = table.job_id.in_(ids)  # type: ignore[attr-defined]
-            return list(session.scalars(select(table).where(mine).order_by(*order)))  # type: ignore[arg-type]
 
-        attempts = of(Attempt, Attempt.epoch)
-        parts = select(Part).where(Part.attempt_id.in_([attempt.id for attempt in attempts]))
-        return History(
-            jobs=jobs,
-            events=of(JobEvent, JobEvent.seq),
-            attempts=attempts,
-            parts=list(session.scalars(parts)),
-            leases=list(session.scalars(select(DeviceLease).order_by(DeviceLease.leased_at))),
-            metrics=of(Metric, Metric.step, Metric.epoch),
-            checkpoints=of(Checkpoint, Checkpoint.epoch, Checkpoint.step),
-            artifacts=of(Artifact, Artifact.epoch),
-            results=of(Result),
-            values=of(ResultValue, ResultValue.position),
-        )
+def seen(session: Session, prefix: str = "") -> History:
+    """The same as a session's own transaction shows it."""
+    jobs = list(session.scalars(select(Job).where(Job.name.startswith(prefix)).order_by(Job.submitted_at)))
+    ids = [job.id for job in jobs]
+
+    def of(table: type[Row], *order: object) -> list[Row]:
+        mine = table.job_id.in_(ids)  # type: ignore[attr-defined]
+        return list(session.scalars(select(table).where(mine).order_by(*order)))  # type: ignore[arg-type]
+
+    attempts = of(Attempt, Attempt.epoch)
+    parts = select(Part).where(Part.attempt_id.in_([attempt.id for attempt in attempts]))
+    return History(
+        jobs=jobs,
+        events=of(JobEvent, JobEvent.seq),
+        attempts=attempts,
+        parts=list(session.scalars(parts)),
+        leases=list(session.scalars(select(DeviceLease).order_by(DeviceLease.leased_at))),
+        metrics=of(Metric, Metric.step, Metric.epoch),
+        checkpoints=of(Checkpoint, Checkpoint.epoch, Checkpoint.step),
+        artifacts=of(Artifact, Artifact.epoch),
+        results=of(Result),
+        values=of(ResultValue, ResultValue.position),
+    )

@@ -121,15 +121,26 @@ def _checkpoints_in_their_time(history: History) -> Iterator[str]:
 
 
 def resumes_from_what_is_registered(history: History) -> Iterator[str]:
-    """An attempt goes on from a checkpoint of its own job and an earlier epoch, and from that one's step."""
+    """An attempt goes on from a checkpoint of an earlier epoch of its own job, or of a job that this one retries."""
     known = {str(row.id): row for row in history.checkpoints}
     for attempt in history.attempts:
         given = (attempt.inputs or {}).get("resume")
         if given is None:
             continue
         row = known.get(given["id"])
+        if row is not None and row.job_id in _retried(history, attempt.job_id):
+            continue
         if row is None or row.job_id != attempt.job_id or row.epoch >= attempt.epoch:
             yield f"attempt {attempt.id} (epoch {attempt.epoch}) resumed from checkpoint {given['id']}, not its own"
+
+
+def _retried(history: History, job: UUID) -> Iterator[UUID]:
+    """The job that one retries, the one which that retries, and so on."""
+    before = {one.id: one.retry_of for one in history.jobs}
+    earlier = before.get(job)
+    while earlier is not None:
+        yield earlier
+        earlier = before.get(earlier)
 
 
 def leases_end_with_attempts(history: History) -> Iterator[str]:

@@ -6,13 +6,27 @@ steps before it: one that is lost, done twice or resumed from the wrong state ch
 
 import hashlib
 import json
+import os
 import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from cmac_core.events import FAILED, LEFT, Artifact, Ended, EventLog, Metrics, Progress, Result, Saved, Started, Value
+from cmac_core.events import (
+    FAILED,
+    LEFT,
+    Artifact,
+    Ended,
+    EventLog,
+    Metrics,
+    Progress,
+    Result,
+    Saved,
+    Started,
+    Value,
+    read,
+)
 from cmac_core.specs.references import RESUME
 from cmac_core.training.checkpoint_files import STATE, Sidecar, name_of, sha256_of_bytes, write
 from cmac_core.training.signals import StopFlag, write_pid_file
@@ -82,9 +96,11 @@ def undisturbed(course: Course) -> State:
 
 
 def main(spec: dict[str, Any], folder: Path) -> int:
-    """Run a spec's course in an attempt's folder; the exit code."""
+    """Run a spec's course in an attempt's folder; the exit code. Rank 0 works, others stay as long as it does."""
     stop = StopFlag()
     stop.listen()
+    if rank := int(os.environ.get("RANK", "0")):
+        return accompany(folder, rank, stop)
     run = Run(Course.of(spec), folder, EventLog(folder), stop)
     write_pid_file(folder, 0)
     # As a loader's worker does, it outlives a killed parent until somebody ends it.
@@ -93,6 +109,16 @@ def main(spec: dict[str, Any], folder: Path) -> int:
         return run()
     finally:
         beside.kill()
+
+
+def accompany(folder: Path, rank: int, stop: StopFlag) -> int:
+    """Be another rank: there until rank 0 has had its last word, or all are asked to leave; the exit code."""
+    write_pid_file(folder, rank)
+    while not stop.raised:
+        if any(isinstance(line, Ended) for line in read(folder)[0]):
+            return 0
+        time.sleep(0.3)
+    return LEFT
 
 
 @dataclass

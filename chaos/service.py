@@ -1,4 +1,4 @@
-"""A whole service with two machines on this one, and hands on every process of it."""
+"""A whole service with several machines on this one, and hands on every process of it."""
 
 import json
 import os
@@ -9,10 +9,11 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx2
 import psutil
@@ -42,18 +43,27 @@ POOL = 2  # processes beside the consumer's first
 
 
 class Service:
-    """API, PostgreSQL, Redis and two workers, each with control loops, node loop and consumer, in one home.
+    """API, PostgreSQL, Redis and a worker a node, each with control loops, node loop and consumer, in one home.
 
-    Whoever keeps services running (systemd, a person) is played here: `mend` starts what has ended.
+    `environment`: settings beside those of every such service; `stand_ins`: folders with modules that its workers find
+    before all others. Whoever keeps services running (systemd, a person) is played here: `mend` starts what has ended.
     """
 
-    def __init__(self, home: Path, lease: str) -> None:
-        self.home, self.lease = home, lease
+    def __init__(
+        self,
+        home: Path,
+        lease: str,
+        nodes: Sequence[str] = NODES,
+        environment: Mapping[str, str] = MappingProxyType({}),
+        stand_ins: Sequence[Path] = (STAND_IN,),
+    ) -> None:
+        self.home, self.lease, self.nodes = home, lease, tuple(nodes)
+        self.environment, self.stand_ins = ENVIRONMENT | dict(environment), tuple(stand_ins)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
         self.api = Daemon(home, "api")
-        self.workers = {node: Daemon(home, f"worker-{node}") for node in NODES}
+        self.workers = {node: Daemon(home, f"worker-{node}") for node in self.nodes}
 
     @property
     def url(self) -> str:
@@ -68,7 +78,7 @@ class Service:
         """Everything, from an empty home on. Raises RuntimeError when it does not come up."""
         for name in [name for name in os.environ if name.startswith("CMAC_")]:
             del os.environ[name]
-        os.environ |= ENVIRONMENT | {"CMAC_HOME": str(self.home), "CMAC_LEASE": self.lease}
+        os.environ |= self.environment | {"CMAC_HOME": str(self.home), "CMAC_LEASE": self.lease}
         settings.cache_clear()
         embedded.start_postgres(settings())
         embedded.start_redis(settings())
@@ -94,7 +104,7 @@ class Service:
         embedded.start_postgres(settings())
         embedded.start_redis(settings())
         self.start_api()
-        for node in NODES:
+        for node in self.nodes:
             self.start_worker(node)
 
     def start_api(self) -> None:
@@ -102,9 +112,9 @@ class Service:
             self.api.start("api", {"PYTHONPATH": str(ROOT), "CMAC_API_PORT": str(self.port)})
 
     def start_worker(self, node: str) -> None:
-        """One machine's worker; its runs find the stand-in where the core should be."""
+        """One machine's worker; its runs find stand-ins where the core should be."""
         if self.workers[node].pid is None:
-            path = os.pathsep.join([str(STAND_IN), str(ROOT)])
+            path = os.pathsep.join(map(str, (*self.stand_ins, ROOT)))
             self.workers[node].start("worker", {"PYTHONPATH": path, "CMAC_NODE_NAME": node})
 
     def wake(self) -> None:
@@ -117,7 +127,7 @@ class Service:
         if role == "api":
             return alive([self.api.pid])
         found: list[psutil.Process] = []
-        for name in NODES if node is None else (node,):
+        for name in self.nodes if node is None else (node,):
             if (pid := self.workers[name].pid) is not None:
                 with suppress(psutil.Error):
                     found += _of_worker(psutil.Process(pid), role)
@@ -126,7 +136,7 @@ class Service:
     def marks(self, node: str | None = None) -> dict[int, Mark]:
         """Living processes of attempts, on one machine or all."""
         found: dict[int, Mark] = {}
-        for name in NODES if node is None else (node,):
+        for name in self.nodes if node is None else (node,):
             found |= marked(settings().installation, name)
         return found
 
@@ -135,7 +145,7 @@ class Service:
         return [process for process in alive(sorted(self.marks(node))) if role in ("", _role(process))]
 
     def is_whole(self) -> bool:
-        """API ready, database and broker there, somebody leads, both machines heard of and consuming."""
+        """API ready, database and broker there, somebody leads, all machines heard of and consuming."""
         return all(self.is_back(part) for part in ("api", "redis", "control", "node loop", "consumer"))
 
     def is_back(self, part: str) -> bool:
@@ -149,9 +159,9 @@ class Service:
                 case "control":
                     return self._fresh(Leader.renewed_at) >= len((SCHEDULER, RECONCILER))
                 case "node loop":
-                    return self._fresh(Node.heartbeat_at, Node.state == NodeState.ready) == len(NODES)
+                    return self._fresh(Node.heartbeat_at, Node.state == NodeState.ready) == len(self.nodes)
                 case "consumer" | "pool":
-                    return all(len(self.processes("pool", node)) >= POOL for node in NODES)
+                    return all(len(self.processes("pool", node)) >= POOL for node in self.nodes)
                 case _:  # a whole worker, a machine
                     return self.is_back("node loop") and self.is_back("consumer")
         except httpx2.TransportError:

@@ -30,8 +30,8 @@ _VERSIONS = text(
 _FACTS = text(
     """
     SELECT id, gpus, cpu_slots, nodes, priority, project, owner, extract(epoch FROM submitted_at)::float8,
-           extract(epoch FROM not_before)::float8, infra_restarts + user_restarts, kind, scale, walltime_s - used_s,
-           gpu_model, node_labels, waiting, xmin::text::bigint
+           extract(epoch FROM not_before)::float8, infra_restarts + user_restarts, rejections, reason, kind, scale,
+           walltime_s - used_s, gpu_model, node_labels, waiting, xmin::text::bigint
       FROM jobs WHERE id = ANY(:ids) AND state = 'queued'
     """
 )
@@ -50,6 +50,8 @@ class Facts(NamedTuple):
     submitted_s: float  # since 1970
     until_s: float | None  # since 1970: it backs off
     restarts: int
+    rejections: int  # launches refused in a row
+    reason: str | None  # how the last try ended
     like: tuple[str, str]  # its kind and scale: jobs that take as long
     may_run_s: float | None
     wants: Wants
@@ -94,6 +96,8 @@ def _facts(
     submitted_s: float,
     until_s: float | None,
     restarts: int,
+    rejections: int,
+    reason: str | None,
     kind: str,
     scale: str,
     may_run_s: float | None,
@@ -106,8 +110,8 @@ def _facts(
     told = _told(why["code"], why["text"], why["expected_start"]) if why else None
     like, wanted = (kind, scale), wants(model, labels)
     return Facts(
-        job, device, gpus or slots, nodes, tier, project, owner, submitted_s, until_s, restarts, like, may_run_s,
-        wanted, told, written,
+        job, device, gpus or slots, nodes, tier, project, owner, submitted_s, until_s, restarts, rejections,
+        reason, like, may_run_s, wanted, told, written,
     )  # fmt: skip
 
 

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from store import facts, quotas, walltime
 from store.ends import Reason
 from store.facts import Facts
-from store.policy import DAY, LEAVING_S, Limits, Line, Pending, Running, Usage
+from store.policy import DAY, LEAVING_S, Limits, Line, Patience, Pending, Running, Usage
+from store.settings import settings
 from store.states import DeviceKind, JobState
 from store.tables import JSON, Attempt, Device, DeviceLease, Job
 
@@ -53,6 +54,12 @@ _SINCE = {"started": Attempt.created_at, "saved": func.coalesce(walltime.SAVED_A
 ONE_DAY, SPARED_FOR, SPARED_AFTER = timedelta(days=1), timedelta(hours=2), 2  # preemptions of a job (QUEUE 4)
 
 
+def patience() -> Patience:
+    """What jobs of different tiers grant each other in this lab."""
+    lab = settings()
+    return Patience(lab.preempt_after_s, lab.least_run_s, lab.times.scaled(LEAVING_S))
+
+
 class Share(NamedTuple):
     """What somebody has used of late, has now, and waits for."""
 
@@ -84,6 +91,7 @@ def queued(session: Session) -> Queued:
 
 def _pending(found: list[Facts], now_s: float, took: Mapping[tuple[str, str], float]) -> Iterator[Pending]:
     """What facts mean now."""
+    least_s = settings().times.scaled(LEAST_LEFT_S)
     for (
         job,
         kind,
@@ -95,6 +103,8 @@ def _pending(found: list[Facts], now_s: float, took: Mapping[tuple[str, str], fl
         submitted_s,
         until_s,
         restarts,
+        rejections,
+        reason,
         like,
         left_s,
         wants,
@@ -102,14 +112,20 @@ def _pending(found: list[Facts], now_s: float, took: Mapping[tuple[str, str], fl
     ) in found:
         wait_s, text = 0.0, ""
         if until_s is not None and until_s > now_s:
-            until = datetime.fromtimestamp(until_s, UTC)
-            wait_s, text = until_s - now_s, f"restart {restarts}; next try at {until:%H:%M:%S} UTC"
+            wait_s, text = until_s - now_s, _why_later(restarts, rejections, reason, until_s)
         guessed = left_s is None and like not in took
-        runtime_s = took.get(like, DAY) if left_s is None else max(left_s, LEAST_LEFT_S)
+        runtime_s = took.get(like, DAY) if left_s is None else max(left_s, least_s)
         waited_s = now_s - submitted_s
         yield Pending(
             job, kind, devices, wait_s, text, tier, project, owner, waited_s, runtime_s, guessed, nodes, wants
         )  # fmt: skip
+
+
+def _why_later(restarts: int, rejections: int, reason: str | None, until_s: float) -> str:
+    """Why a job backs off: which try comes next, and how the last one ended."""
+    until = datetime.fromtimestamp(until_s, UTC)
+    what = f"launch {rejections + 1}" if rejections else f"restart {restarts}"
+    return f"{what}{f' after {reason}' if reason else ''}; next try at {until:%H:%M:%S} UTC"
 
 
 def order(session: Session, *more: Pending) -> list[UUID]:
@@ -186,7 +202,7 @@ def running(session: Session) -> list[Running]:
                 node,
                 kind,
                 devices,
-                min(left_s, LEAVING_S) if stopping else left_s,
+                min(left_s, patience().leaving_s) if stopping else left_s,
                 guessed and not stopping,
                 project,
                 owner,
@@ -212,9 +228,10 @@ def _left(
     elapsed_s: float, progress: JSON | None, expected_s: float | None, may_run_s: float | None
 ) -> tuple[float, bool]:
     """Seconds that a job still needs, and whether they are a guess. A training tells them; else limit or history."""
-    longest = math.inf if may_run_s is None else max(may_run_s, LEAST_LEFT_S)
+    least_s = settings().times.scaled(LEAST_LEFT_S)
+    longest = math.inf if may_run_s is None else max(may_run_s, least_s)
     if progress and progress.get("phase") == "train" and progress.get("eta_s") is not None:
-        return min(MARGIN * float(progress["eta_s"]) + LEAST_LEFT_S, longest), False
+        return min(MARGIN * float(progress["eta_s"]) + least_s, longest), False
     if may_run_s is not None:
         return longest, False
-    return max((expected_s or DAY) - elapsed_s, LEAST_LEFT_S), expected_s is None
+    return max((expected_s or DAY) - elapsed_s, least_s), expected_s is None

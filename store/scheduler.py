@@ -66,7 +66,7 @@ def look(session: Session, queued: Queued) -> Plan:
     """The plan for what is queued, on what is free now."""
     running = line.running(session) if queued.pending else []
     now = session.scalars(select(func.now())).one()
-    return plan(queued.pending, free(session), running, queued.usage, now, queued.limits)
+    return plan(queued.pending, free(session), running, queued.usage, now, queued.limits, line.patience())
 
 
 def free(session: Session) -> list[Free]:

@@ -22,7 +22,7 @@ class LeaseTimes(NamedTuple):
     lost: float  # the reconciler gives the attempt up
 
     def scaled(self, seconds: float) -> float:
-        """A time of QUEUE 5 or 8 under this setting: with a heartbeat of 1 s instead of 10 s all are a tenth."""
+        """A time of QUEUE 4, 5 or 8 under this setting: with a heartbeat of 1 s instead of 10 s all are a tenth."""
         return seconds * self.heartbeat / 10
 
 
@@ -46,6 +46,12 @@ class Settings(BaseSettings):
     )
     cpu_slots: PositiveInt | None = Field(None, description="CPU devices to offer; default cores / 4, at least 2.")
     queued_per_user: PositiveInt = Field(1000, description="Most jobs of one user that may wait.")
+    preempt_after_s: NonNegativeFloat = Field(
+        60.0, description="The first in line waits so long before jobs of lower tiers leave for it."
+    )
+    least_run_s: NonNegativeFloat = Field(
+        600.0, description="A job has run so long before it has to leave for one of a higher tier."
+    )
     gpu_hour_price: float | None = None
     keep_logs_days: NonNegativeFloat = Field(90, description="Logs of jobs go so long after their end; 0 keeps them.")
     keep_curves_days: NonNegativeFloat = Field(

@@ -54,6 +54,10 @@ class Line:
         """Device-seconds of the job's owner in its project."""
         return self._owners.get((job.project, job.owner), 0.0)
 
+    def used_by_project(self, job: Pending) -> float:
+        """Device-seconds of the job's project."""
+        return self._projects.get(job.project, 0.0)
+
     def _shared(self, jobs: Sequence[Pending]) -> Iterator[Pending]:
         """The least used project's least used owner's oldest, each time; equal ones by age."""
         queues: dict[tuple[str, str], deque[Pending]] = {}

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from store.policy.limits import Quotas
 from store.policy.order import Line
-from store.policy.values import EPOCH, HOUR, Free, Limits, Pending, Plan, Running, Usage, Waiting
+from store.policy.values import EPOCH, HOUR, PATIENCE, Free, Limits, Patience, Pending, Plan, Running, Usage, Waiting
 from store.policy.yard import Reservation, Yard
 from store.states import DeviceKind
 
@@ -22,13 +22,14 @@ def plan(
     usage: Usage | None = None,
     now: datetime = EPOCH,
     limits: Limits | None = None,
+    patience: Patience = PATIENCE,
 ) -> Plan:
     """Places for as many as fit, and for each of the others why it waits. `now` is for what texts say of times.
 
     One that backs off, is over its quota, or that no node here could ever hold, keeps nobody from the devices.
     """
     line, quotas = Line(pending, usage or {}, limits), Quotas(limits or {}, running)
-    gpus, slots = (Yard(kind, nodes, running) for kind in (DeviceKind.gpu, DeviceKind.cpu))
+    gpus, slots = (Yard(kind, nodes, running, patience) for kind in (DeviceKind.gpu, DeviceKind.cpu))
     made = Plan([], {}, {})
     for job in line:
         yard, over = gpus if job.kind is DeviceKind.gpu else slots, quotas.refuses(job)
@@ -92,13 +93,21 @@ def _why_behind(job: Pending, yard: Yard, kept: Reservation, line: Line, overtak
     free = {node: len(yard.free[node]) for node in kept.spare}
     ahead = _ahead(kept.behind, kept.job.id)
     if max(free.values()) >= job.each:
-        names = ", ".join(yard.names[node] for node in free)
+        names = ", ".join(sorted(yard.names[node] for node, devices in free.items() if devices))
         text = f"{_count(sum(free.values()), job.kind)} on {names} free but kept for job {kept.job.id}"
         return Waiting("reserved", f"{text}, which this one could delay; {ahead}")
     if overtaken:
-        used = f"you used {_hours(line.used(job))} GPU-hours of late, {kept.job.owner} {_hours(line.used(kept.job))}"
-        return Waiting("fair_share", f"{ahead}; {used}" if kept.behind <= NAMED else ahead)
+        text = f"{ahead}; {_shares(job, kept.job, line)}" if kept.behind <= NAMED else ahead
+        return Waiting("fair_share", text)
     return Waiting("priority", ahead)
+
+
+def _shares(job: Pending, first: Pending, line: Line) -> str:
+    """What decided between two: the use of their projects, within one that of its users."""
+    if job.project != first.project:
+        mine, theirs = _hours(line.used_by_project(job)), _hours(line.used_by_project(first))
+        return f"your project {job.project} used {mine} GPU-hours of late, {first.project} {theirs}"
+    return f"you used {_hours(line.used(job))} GPU-hours of late, {first.owner} {_hours(line.used(first))}"
 
 
 def _infeasible(job: Pending, yard: Yard) -> Waiting:
@@ -133,7 +142,7 @@ def _ahead(place: int, first: UUID) -> str:
 
 def _hours(seconds: float) -> str:
     hours = seconds / HOUR
-    return f"{hours:.0f}" if hours >= 10 else f"{hours:.1f}"
+    return f"{hours:.0f}" if hours >= 10 else f"{hours:.2g}"
 
 
 def _count(devices: int, kind: DeviceKind) -> str:

@@ -15,13 +15,22 @@ PROMOTED_S = 7 * DAY  # a job of the lowest tier that has waited this long is or
 CHARGED_S = HOUR  # of a job placed in this pass, at most: its owner's next one falls back at once
 WEIGHTS = {DeviceKind.gpu: 1.0, DeviceKind.cpu: 0.02}  # of a device-second in shares
 URGENT, NORMAL, LOW = Priority.urgent.rank, Priority.normal.rank, Priority.low.rank
-PREEMPT_AFTER_S = 60.0  # of waiting, by the first in line
-LEAST_RUN_S = 600.0  # that a job gets before it has to leave for another
 LEAVING_S = 120.0  # in which one that is asked to should have saved
 MOST_TRIED = 10  # jobs of a node whose combinations are tried for the fewest victims
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Usage = Mapping[tuple[str, str], float]  # (project, owner) -> device-seconds, decayed
+
+
+class Patience(NamedTuple):
+    """Seconds that jobs of different tiers grant each other; a lab's own settings replace the first two."""
+
+    preempt_after_s: float = 60.0  # of waiting, by the first in line
+    least_run_s: float = 600.0  # that a job gets before it has to leave for another
+    leaving_s: float = LEAVING_S
+
+
+PATIENCE = Patience()
 
 
 class Limit(NamedTuple):

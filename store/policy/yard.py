@@ -8,14 +8,13 @@ from typing import NamedTuple
 from uuid import UUID
 
 from store.policy.values import (
-    LEAST_RUN_S,
-    LEAVING_S,
     LOW,
     MOST_TRIED,
     NORMAL,
-    PREEMPT_AFTER_S,
+    PATIENCE,
     URGENT,
     Free,
+    Patience,
     Pending,
     Placement,
     Running,
@@ -59,8 +58,10 @@ class Fit(NamedTuple):
 class Yard:
     """Devices of one kind while a plan is made: what is free, what comes free, what is kept."""
 
-    def __init__(self, kind: DeviceKind, nodes: Sequence[Free], running: Sequence[Running]) -> None:
-        self.kind = kind
+    def __init__(
+        self, kind: DeviceKind, nodes: Sequence[Free], running: Sequence[Running], patience: Patience = PATIENCE
+    ) -> None:
+        self.kind, self.patience = kind, patience
         self.nodes = [node for node in nodes if node.kind is kind]
         self.names = {node.node: node.name for node in self.nodes}
         self.free = {node.node: list(node.free) for node in self.nodes}
@@ -142,7 +143,7 @@ class Yard:
         Nobody when it has not waited long enough, or when jobs that are leaving already make room.
         """
         groups = list(self._unreserved(job))
-        if job.waited_s < PREEMPT_AFTER_S or any(
+        if job.waited_s < self.patience.preempt_after_s or any(
             sum(self._leaves(node.node) >= job.each for node in group) >= job.nodes for group in groups
         ):
             return []
@@ -157,10 +158,10 @@ class Yard:
         if not choices:
             return []
         *_, victims, chosen = min(choices, key=lambda choice: choice[:2])
-        last = victims[-1]._replace(left_s=LEAVING_S, guessed=False)
+        last = victims[-1]._replace(left_s=self.patience.leaving_s, guessed=False)
         leaving = {one.job for one in victims}
         spare = {node: self._leaves(node, leaving) - job.each for *_, node, _ in chosen}
-        self._keep(job, spare, LEAVING_S, last)
+        self._keep(job, spare, self.patience.leaving_s, last)
         return victims
 
     def _leaves(self, node: UUID, asked: Collection[UUID] = ()) -> int:
@@ -173,13 +174,19 @@ class Yard:
         missing = job.each - self._leaves(node)
         if missing <= 0:
             return []
-        asked = sorted((one for one in self.running[node] if _yields(one, job)), key=lambda one: _loss([one]))
+        asked = sorted((one for one in self.running[node] if self._yields(one, job)), key=lambda one: _loss([one]))
         asked = sorted(asked, key=lambda one: -one.devices)[:MOST_TRIED] if len(asked) > MOST_TRIED else asked
         for count in range(1, len(asked) + 1):
             enough = [list(some) for some in combinations(asked, count) if sum(o.devices for o in some) >= missing]
             if enough:
                 return min(enough, key=_loss)
         return None
+
+    def _yields(self, one: Running, job: Pending) -> bool:
+        """Whether a running job may be asked to leave for another: a lower tier, long enough at work, and willing."""
+        willing = one.preemptible or one.tier == LOW or (job.tier == URGENT and one.tier == NORMAL)
+        long_enough = one.ran_s >= self.patience.least_run_s
+        return one.tier > job.tier and willing and long_enough and not (one.stopping or one.spared)
 
     def reserve(self, job: Pending) -> Reservation | None:
         """Keep the nodes that are the first to have room; None when no end of a job of ours makes any."""
@@ -243,13 +250,13 @@ class Yard:
         return self._most[wants]
 
 
-def _yields(one: Running, job: Pending) -> bool:
-    """Whether a running job may be asked to leave for another: a lower tier, long enough at work, and willing."""
-    willing = one.preemptible or one.tier == LOW or (job.tier == URGENT and one.tier == NORMAL)
-    return one.tier > job.tier and willing and one.ran_s >= LEAST_RUN_S and not (one.stopping or one.spared)
-
-
-def _loss(victims: Sequence[Running]) -> tuple[int, float, float, list[UUID]]:
-    """What is preferred among victims: few, little work lost, young."""
+def _loss(victims: Sequence[Running]) -> tuple[int, int, float, float, list[UUID]]:
+    """What is preferred among victims: few, of the lowest tiers, little work lost, young."""
     lost = sum(one.unsaved_s * one.devices for one in victims)
-    return len(victims), lost, sum(one.ran_s for one in victims), sorted(one.job for one in victims)
+    return (
+        len(victims),
+        -sum(one.tier for one in victims),
+        lost,
+        sum(one.ran_s for one in victims),
+        sorted(one.job for one in victims),
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("api", "worker", "store", "client", "cmac_core", "migrations", "benchmarks", "chaos")
+FOLDERS = ("api", "worker", "store", "client", "cmac_core", "migrations", "benchmarks", "chaos", "afternoon")
 
 
 def calls(name: str) -> Iterator[tuple[Path, ast.Call]]:

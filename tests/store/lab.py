@@ -112,14 +112,26 @@ class Lab:
         kind: Literal["full", "weights"] = "full",
         **of_pass: float,
     ) -> None:
+        """A checkpoint on disk, and told of."""
+        self.tell(lease, self.saved(job, lease, step, data, kind, **of_pass))
+
+    def saved(
+        self,
+        job: Job,
+        lease: Lease,
+        step: int = 10,
+        data: bytes = b"weights",
+        kind: Literal["full", "weights"] = "full",
+        **of_pass: float,
+    ) -> Saved:
         """A checkpoint on disk and the event that tells of it."""
         path = f"checkpoints/step-{step:08d}/state.pt"
         file = settings().attempt_folder(job.id, lease.epoch) / path
-        file.parent.mkdir(parents=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
         digest = hashlib.sha256(data).hexdigest()
         told = {"path": path, "sha256": digest, "bytes": len(data), "kind": kind, "metrics": of_pass}
-        self.tell(lease, Saved(step=step, train_epoch=step / 10, **told))
+        return Saved(step=step, train_epoch=step / 10, **told)
 
     def finish(self, lease: Lease, reason: Reason = Reason.ok, **said: Any) -> Job:
         return attempts.finish(self.session, lease, reason, 0, **said)

@@ -126,6 +126,10 @@ def test_a_short_one_is_filled_in_where_it_delays_nobody() -> None:
     assert [placement.job for placement in made.placements] == [short.id]
     assert made.waiting[long_.id].code == "reserved"
     assert made.waiting[long_.id].text.startswith(f"2 GPUs on a free but kept for job {wide.id}")
+    full = offers("b", GPU, 0, 4)
+    pair, late = job(8, nodes=2), job(1)
+    made = plan([pair, late], [node, full], [*running, holds(full, 4, HOUR, "other")])
+    assert made.waiting[late.id].text.startswith("2 GPUs on a free but kept")  # of b nothing is free
     three, one, two = job(3), job(1), job(1)
     assert [p.job for p in plan([three, one, two], [node], running).placements] == [one.id]  # 4 - 3 is 1
     other = offers("b", GPU, 1, 1)
@@ -222,6 +226,18 @@ def test_whoever_is_overtaken_for_having_used_more_is_told() -> None:
     )  # fmt: skip
 
 
+def test_between_projects_it_is_theirs_that_count_and_are_told() -> None:
+    mine, theirs = (
+        job(1, project="audio", owner="me", waited_s=90.0),
+        job(1, project="video", owner="eva", waited_s=5.0),
+    )
+    node, usage = offers("n", GPU, 0, 1), {("audio", "ana"): 0.2 * HOUR, ("video", "eva"): 0.05 * HOUR}
+    made = plan([mine, theirs], [node], [holds(node, 1, HOUR)], usage)
+    assert made.waiting[mine.id].text == (
+        f"1 job ahead; next is {theirs.id}; your project audio used 0.2 GPU-hours of late, video 0.05"
+    )
+
+
 def test_each_day_of_waiting_halves_what_was_used_and_a_week_lifts_the_lowest_tier() -> None:
     usage = {("", "greedy"): 1000 * HOUR, ("", "new"): 10 * HOUR}
     starved, fresh = job(1, owner="greedy", waited_s=6.7 * DAY), job(1, owner="new", waited_s=0.0)
@@ -314,6 +330,16 @@ def test_the_fewest_of_lower_tiers_with_the_least_to_lose_leave_for_the_first_in
     )
     narrow = plan([job(2, tier=HIGH)], [a, b], [*small, two, other])
     assert list(narrow.victims) == [other.job]  # as few, with less to lose
+
+
+def test_among_equally_many_those_of_the_lowest_tier_leave_though_others_have_less_to_lose() -> None:
+    node = offers("a", GPU, 0, 2)
+    normal, lowest = (
+        low(node, 1, "normal", tier=Priority.normal.rank, unsaved_s=0.0),
+        low(node, 1, "low", unsaved_s=90.0),
+    )
+    urgent = job(1, tier=Priority.urgent.rank)
+    assert list(plan([urgent], [node], [normal, lowest]).victims) == [lowest.job]
 
 
 def test_what_is_freed_by_preemption_is_kept_and_nobody_else_is_asked_meanwhile() -> None:

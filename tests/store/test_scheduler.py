@@ -10,6 +10,7 @@ from store import attempts, database, jobs, leaders, line, nodes, quotas, schedu
 from store.ends import Reason
 from store.errors import QuotaExceeded
 from store.leaders import SCHEDULER
+from store.settings import settings
 from store.states import DeviceState, JobState, NodeState, StopFor
 from store.tables import Attempt, Device, DeviceLease, Job, Leader, Node, Project
 from tests.store.lab import Lab
@@ -113,6 +114,41 @@ def test_a_low_job_saves_and_leaves_for_a_higher_tier_and_keeps_its_place_in_lin
     assert scheduler.run_pass("me").placed == 1
     assert states(lab, low, first) == ["queued", "scheduled"]
     assert (low.reason, low.infra_restarts, low.user_restarts) == ("preempted", 0, 0)
+
+
+def test_a_lab_says_how_long_the_first_waits_and_a_job_runs_before_one_leaves_for_the_other(
+    open_lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = open_lab
+    low = lab.submit("retrieval", queue={"priority": "low"}, resources={"cpu_slots": 2})
+    lab.run(low)
+    first = lab.submit("retrieval")
+    lab.session.commit()
+    assert scheduler.run_pass("me").placed == 0
+    assert states(lab, low, first) == ["running", "queued"]
+    for name in ("CMAC_PREEMPT_AFTER_S", "CMAC_LEAST_RUN_S"):
+        monkeypatch.setenv(name, "0")
+    settings.cache_clear()
+    assert scheduler.run_pass("me").placed == 0
+    assert states(lab, low, first) == ["stopping", "queued"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "says"),
+    [
+        (Reason.worker_lost, "restart 1 after worker_lost; "),
+        (Reason.launch_rejected, "launch 2 after launch_rejected; "),
+    ],
+)
+def test_who_backs_off_is_told_which_try_comes_next_and_why(open_lab: Lab, reason: Reason, says: str) -> None:
+    lab = open_lab
+    job = lab.submit("retrieval")
+    lab.finish(lab.run(job), reason)
+    lab.session.commit()
+    assert scheduler.run_pass("me").placed == 0
+    lab.session.rollback()
+    waiting = lab.again(job).waiting or {}
+    assert (waiting["code"], waiting["text"].startswith(f"{says}next try at ")) == ("backoff", True)
 
 
 def test_a_drained_machine_gets_nothing_new_and_its_jobs_go_back_to_the_queue(open_lab: Lab) -> None:

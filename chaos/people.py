@@ -44,7 +44,7 @@ class People:
         self._sleep_until(request.at)
         try:
             job = self._submit(place, request)
-            self._wish(job, request)
+            self._wish(place, job, request)
         except (ServiceAway, ApiError) as error:
             self.unanswered.append(f"{self.name_of(place)}: {error}")
         finally:
@@ -75,15 +75,22 @@ class People:
             "seed": request.course.seed, "resources": {"cpu_slots": 1}, "checkpoints": {"keep": KEPT}, "queue": queue,
         }  # fmt: skip
 
-    def _wish(self, job: Job, request: Request) -> None:
+    def _wish(self, place: int, job: Job, request: Request) -> None:
         time.sleep(request.wish_after if request.wish != "none" else 0)
         if request.wish == "cancel":
+            self._await_follower(place)
             self._verb(job.cancel)
         elif request.wish == "pause" and self._verb(job.pause):
             time.sleep(request.resume_after)
             end = time.monotonic() + patience()
             while not self._verb(job.resume) and not insist(job.refresh).final and time.monotonic() < end:
                 time.sleep(0.3)  # it is still stopping
+
+    def _await_follower(self, place: int) -> None:
+        """Until the job that is to follow this one is there: none may follow one that was cancelled."""
+        after = place + 1
+        if after < len(self.schedule.requests) and self.schedule.requests[after].edge != "none":
+            self._submitted[after].wait(patience())
 
     def _verb(self, verb: Callable[[], object]) -> bool:
         """Whether the job was in a state to do it."""

@@ -7,7 +7,7 @@ from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select
+from sqlalchemy import ColumnElement, Float, and_, cast, delete, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from store import (
@@ -33,7 +33,8 @@ from store.tables import Attempt, Device, DeviceLease, Job, JobEdge, Node, Outbo
 UNCLAIMED_S = 30.0  # then the message is sent again
 MOST_SENDS = 3  # then the job goes back to the queue
 CORDON_AFTER = 3  # jobs in a row that a node did not take up
-NO_PID_S = 30.0
+NO_PID_S = 30.0  # for a supervisor to come up; twice as long after each launch that was refused for it
+MOST_DOUBLED = 3  # times
 BARRIER_S = 60.0
 OVERDUE_S = 60.0  # beyond the deadline of a stop
 OUTBOX_KEPT = timedelta(days=7)
@@ -136,9 +137,16 @@ def _note(session: Session, node_id: UUID) -> None:
 
 
 def reject_unstarted(session: Session) -> int:
-    """Claimed, but no supervisor has said its pid: it never came up."""
-    long_ago = Part.claimed_at < _ago(settings().times.scaled(NO_PID_S))
-    without = and_(Part.state == PartState.starting, Part.pid.is_(None), long_ago)
+    """Claimed, but no supervisor has said its pid: it never came up.
+
+    On a machine that is too busy to start one in time, trying again as hastily would only add to what it has to do.
+    """
+    refused = select(Job.rejections).join(Attempt, Attempt.job_id == Job.id)
+    refused = refused.where(Attempt.id == Part.attempt_id).correlate(Part)
+    longer = func.power(2, func.least(refused.scalar_subquery(), MOST_DOUBLED))
+    waited = cast(func.extract("epoch", func.now() - Part.claimed_at), Float)
+    late = waited > settings().times.scaled(NO_PID_S) * longer
+    without = and_(Part.state == PartState.starting, Part.pid.is_(None), late)
     return _give_up(session, without, Reason.launch_rejected, "Its supervisor did not come up.")
 
 

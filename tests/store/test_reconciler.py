@@ -130,6 +130,20 @@ def test_a_claim_without_a_supervisor_goes_back_to_the_queue(leading: Lab) -> No
     assert job.state is JobState.queued
 
 
+def test_a_supervisor_gets_twice_as_long_to_come_up_after_each_launch_refused_for_it(leading: Lab) -> None:
+    lab = leading
+    job = lab.submit()
+    for refused, allowed_s in enumerate((30, 60, 120, 240, 240)):
+        lease = lab.claim(job)
+        assert job.rejections == refused
+        ago(lab, Part, claimed_at=allowed_s - 1)
+        assert repaired(lab) == {}
+        ago(lab, Part, claimed_at=allowed_s + 1)
+        assert repaired(lab) == {"rejected": 1}
+        assert lab.release(lease.attempt) == 2
+        ago(lab, Job, not_before=1)
+
+
 def test_a_supervisor_that_came_up_in_time_is_left_alone(leading: Lab) -> None:
     lab = leading
     job = lab.submit()

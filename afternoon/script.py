@@ -107,8 +107,8 @@ class Script:
 
     def _a_machine_is_drained(self) -> None:
         """Its jobs go elsewhere, and what waits for a whole machine does not get this one before it is ready again."""
-        self._until("a job of the batch runs", lambda: self._of_batch("running"))
-        self.story.drained = node = self._node_of(self._of_batch("running"))
+        self._until_running(self._submit("ben", "sweep-7", 2, 24, tier="low"))
+        self.story.drained = node = self._node_of("sweep-7")
         insist(lambda: self.lab.admin.set_node(node, "drain", "a fan is loud"))
         self._until(f"{node} is empty", lambda: not self._jobs_on(node))
         self._submit("eva", "after", 4, 12, tier="low")
@@ -119,7 +119,7 @@ class Script:
         """Power is gone: its jobs go on elsewhere from what they have saved."""
         night = self._submit("eva", "night", 2, 16)
         self._until("night has saved", lambda: any(event["type"] == "checkpoint" for event in night.history()))
-        self.story.lost = node = self._node_of(["night"])
+        self.story.lost = node = self._node_of("night")
         self.story.lost_at = datetime.now(UTC)
         service = self.lab.service
         for process in [*service.processes("worker", node), *service.runs("", node)]:
@@ -145,11 +145,10 @@ class Script:
         nodes = insist(lambda: list(self.lab.admin.nodes()))
         return all(device["lease"] for node in nodes for device in node["devices"] if device["kind"] == "gpu")
 
-    def _node_of(self, names: Iterable[str]) -> str:
-        """The machine of the first of these that has one."""
-        ids = [self._job(name).id for name in names]
-        nodes = {job: node["name"] for node in insist(lambda: list(self.lab.admin.nodes())) for job in _held(node)}
-        return str(next(nodes[job] for job in ids if job in nodes))
+    def _node_of(self, name: str) -> str:
+        """The machine of a job that runs."""
+        nodes = insist(lambda: list(self.lab.admin.nodes()))
+        return str(next(node["name"] for node in nodes if self._job(name).id in _held(node)))
 
     def _until_running(self, *jobs: Job) -> None:
         """All of them at once."""

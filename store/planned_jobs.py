@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from cmac_core.experiments.expansion import Plan, PlannedJob
@@ -56,9 +54,8 @@ def enter(session: Session, plan: Plan, principal: Principal, labels: Mapping[st
             _note(planned, refused, entered.found)
             continue
         entered.warnings += [(place, f"{pointer}: {message}") for pointer, message in resolved.warnings]
-        job = entered.jobs[place] = jobs.enter(session, resolved, principal)
-        # A moment apart, so that they wait in the table's order and it fills row by row.
-        job.submitted_at = func.now() + timedelta(microseconds=place)
+        # In the table's order, so that it fills row by row.
+        entered.jobs[place] = jobs.enter(session, resolved, principal, place)
     return entered
 
 

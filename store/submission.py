@@ -77,9 +77,10 @@ class Findings:
 def resolve(session: Session, spec: JobSpec, principal: Principal, known: Capacity | None = None) -> Resolved:
     """Check and resolve. Locks the parents, so that none becomes final unseen. Raises as `jobs.submit` says.
 
-    `known` is the lab's capacity, for who resolves many specs at once.
+    `known` is the lab's capacity, for who resolves many specs at once and has checked rights and quota for all.
     """
-    check_rights(session, spec.queue, principal)
+    if known is None:
+        check_rights(session, spec.queue, principal)
     found = Findings()
     resolved = Resolved(spec=spec, rank=Priority(spec.queue.priority).rank)
     if session.scalar(select(Project.id).where(Project.name == spec.queue.project)) is None:

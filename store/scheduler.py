@@ -52,7 +52,7 @@ def run_pass(holder: str) -> Pass:
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """A pass makes tens of thousands of tuples, none of them in a cycle: to look for cycles doubled its time, at times."""
+    """A pass makes tens of thousands of tuples, none in a cycle: looking for cycles doubled its time now and then."""
     was = gc.isenabled()
     gc.disable()
     try:

@@ -36,13 +36,13 @@ up: $(READY) ## Start the service of this checkout (data in ./.cmac)
 down: $(READY) ## Stop it
 	@$(BIN)/cmac down
 
-test: $(READY) ## All tests but those of the whole service (under 12 minutes)
+test: $(READY) ## All tests but those of whole services and those that are long (under 12 minutes)
 	@$(BIN)/python -m pytest -m "not system" --durations=15
 
 test-fast: $(READY) ## The tests that need no torch (under a minute)
 	@$(BIN)/python -m pytest -m "not system" tests/architecture tests/cmac_core/specs tests/store
 
-test-system: $(READY) ## End to end: service, faults, demo (under 45 minutes)
+test-system: $(READY) ## End to end and long ones: service, faults, demo, benchmarks (under 45 minutes)
 	@$(BIN)/python -m pytest -m system --durations=15 --timeout=900
 
 check: $(READY) ## Lint, types, import contracts, migrations in step with the tables

@@ -14,6 +14,7 @@ from cmac_core.models.batch_norm import GroupedBatchNorm
 from cmac_core.models.r2plus1d import R2Plus1D18
 
 
+@pytest.mark.system
 def test_everything_runs_once_on_tiny_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["benchmarks.gpu", "--smoke", "--out", str(tmp_path)])
     assert gpu.main() == 0

@@ -7,6 +7,7 @@ from benchmarks import full_lab, service
 from benchmarks.rounds import Growth, Limit
 
 
+@pytest.mark.system
 def test_all_rows_of_the_service_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a lab of a hundredth of the size."""
     for name, value in {"QUEUED": 300, "FINISHED": 200, "POINTS_QUICK": 1000}.items():

@@ -20,6 +20,7 @@ def parameters(module: nn.Module | Any) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
+@pytest.mark.system
 @pytest.mark.timeout(900)
 def test_a_step_at_the_papers_size_has_the_losses_of_the_formulas() -> None:
     """A clip is 30 x 128 x 128 and a second of sound; the step takes a minute of one core and 7 GiB."""

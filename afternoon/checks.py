@@ -19,6 +19,7 @@ Check = Callable[[Records], Iterator[str]]
 UNEVEN = 0.1  # of what another has used, and
 UNEVEN_S = 16.0  # GPU-seconds: by as much, who is passed over may have used less
 PASS_S = 2.0  # in which the scheduler sees what has changed
+SAME_PASS_S = 0.5  # between two placements of one pass, at most
 PROMPT_S = 6.0  # from the last device that was waited for to the job that waited for it
 
 
@@ -162,10 +163,20 @@ def a_lost_machine_is_left_alone(records: Records) -> Iterator[str]:
 def nobody_who_used_less_is_passed_over(records: Records) -> Iterator[str]:
     """At each placement: no job of that tier that asks for no more and no longer waited, of one who had used less."""
     for one in records.placed():
-        used = records.used(one.at)
+        used = _charged(records, one)
         for other in records.history.jobs:
             if _could_have_been(records, other, one) and _less(used, other, one.job):
                 yield f"{one.job.name} was placed at {one.at}; {other.name} waited, whose owner had used less: {used}"
+
+
+def _charged(records: Records, one: Placed) -> dict[tuple[str, str], float]:
+    """What everybody had used, and what those placed before it in its pass will use, which the pass counts at once."""
+    used = records.used(one.at)
+    for other in records.placed():
+        if other.job is not one.job and 0 <= (one.at - other.at).total_seconds() < SAME_PASS_S:
+            owner = (other.job.project, other.job.owner)
+            used[owner] = used.get(owner, 0.0) + (other.job.walltime_s or 0.0) * other.job.gpus
+    return used
 
 
 def _could_have_been(records: Records, other: Job, one: Placed) -> bool:

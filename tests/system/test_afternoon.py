@@ -28,8 +28,8 @@ TOLD = (
 )
 
 
-# Where launches come to nothing or it does not go on, the machine had no time for it, and where nobody had to leave, a job
-# ended by itself in that moment: then once more, slower.
+# Where launches come to nothing or it does not go on, the machine had no time for it, and where nobody had to leave,
+# a job ended by itself in that moment: then once more, slower.
 LEASES = ("2/6/12/15", "4/12/24/30")
 MISSED = r"launch_rejected|does not go on|0 jobs had to leave|nobody had to leave"
 

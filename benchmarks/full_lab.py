@@ -110,7 +110,7 @@ class FullLab:
     @contextmanager
     def served(self) -> Iterator[httpx2.Client]:
         """The API in a process of its own, and an admin's connection to it."""
-        port = embedded._free_port("127.0.0.1")
+        port = embedded.free_port("127.0.0.1")
         raised = {"CMAC_API_RATE": "1e6", "CMAC_API_BURST": "1000000", "CMAC_QUEUED_PER_USER": "100000"}
         command = [sys.executable, "-m", "api", "--port", str(port)]
         api = subprocess.Popen(command, env=os.environ | raised, stderr=subprocess.DEVNULL)

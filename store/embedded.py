@@ -53,7 +53,7 @@ def network(settings: Settings) -> Network | None:
         return None
     file = make_home(settings) / "network.json"
     if not file.exists():
-        made = {"postgres": _free_port(settings.listen), "redis": _free_port(settings.listen)}
+        made = {"postgres": free_port(settings.listen), "redis": free_port(settings.listen)}
         draft = file.with_name(f"network.{secrets.token_hex(8)}")
         draft.touch(mode=0o600)
         draft.write_text(json.dumps(made | {"password": secrets.token_urlsafe(24)}))
@@ -63,7 +63,8 @@ def network(settings: Settings) -> Network | None:
     return Network(settings.listen, **json.loads(file.read_text()))
 
 
-def _free_port(host: str) -> int:
+def free_port(host: str) -> int:
+    """One that nothing listens on at this moment."""
     with socket.create_server((host, 0)) as free:
         return int(free.getsockname()[1])
 

@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 import uvicorn
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from api.app import make_app
@@ -29,7 +29,7 @@ from store.keys import Role
 from store.nodes import FoundDevice
 from store.settings import Settings, settings
 from store.states import DeviceKind
-from store.tables import Dataset, Device, DeviceLease, Job, Node, Project
+from store.tables import Dataset, Device, DeviceLease, Job, Node, Part, Project
 
 PLENTY = ApiSettings(
     port=0, rate=1e6, burst=10**6, streams_per_key=50, stream_comment_s=0.3, stream_poll_s=0.2, shutdown_s=2
@@ -97,6 +97,16 @@ class Lab:
     def finish(self, lease: Lease, reason: Reason = Reason.ok, **said: str) -> None:
         with database.sessions.begin() as session:
             attempts.finish(session, lease, reason, 0, **said)
+
+    def start_on_two(self, job: str) -> Lease:
+        """A job over two machines that runs; each has written a line."""
+        lease = self.start(job)
+        with database.sessions.begin() as session:
+            session.execute(update(Job).where(Job.id == uuid.UUID(job)).values(nodes=2))
+            session.add(Part(attempt_id=lease.attempt, part=1, epoch=1, node_id=self.node))
+        (self.folder(job) / "log.txt").write_text("first\n")
+        (self.folder(job) / "log-1.txt").write_text("second\n")
+        return lease
 
     def folder(self, job: str, epoch: int = 1) -> Path:
         return settings().attempt_folder(uuid.UUID(job), epoch)

@@ -242,12 +242,7 @@ def test_log_pages_say_where_to_go_on(lab: Any) -> None:
 
 def test_each_machine_of_a_job_has_a_log_of_its_own(lab: Any) -> None:
     job = lab.submit()
-    lease = lab.start(job)
-    with database.sessions.begin() as session:
-        session.execute(update(Job).where(Job.id == uuid.UUID(job)).values(nodes=2))
-        session.add(Part(attempt_id=lease.attempt, part=1, epoch=1, node_id=lab.node))
-    (lab.folder(job) / "log.txt").write_text("first\n")
-    (lab.folder(job) / "log-1.txt").write_text("second\n")
+    lease = lab.start_on_two(job)
     default, other = (lab.http.get(f"/jobs/{job}/logs", params=which) for which in ({}, {"part": 1}))
     assert [(one.text, one.headers["x-parts"]) for one in (default, other)] == [("first\n", "2"), ("second\n", "2")]
     refused = lab.http.get(f"/jobs/{job}/logs", params={"part": 2})

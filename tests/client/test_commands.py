@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete
 
 from client.commands.simulation import write_history
 from cmac_core.events import Metrics, Progress, Saved, Warned
 from store import database
 from store.ends import Reason
 from store.keys import Role
-from store.tables import Job, Part
+from store.tables import Part
 from tests.api.conftest import RETRIEVAL, Lab
 from tests.client.conftest import Cmac
 
@@ -116,12 +116,7 @@ def test_logs_come_whole_or_by_their_tail_or_followed(cmac: Cmac, lab: Lab) -> N
 
 def test_of_a_job_over_several_machines_the_log_is_chosen(cmac: Cmac, lab: Lab) -> None:
     job = lab.submit()
-    lease = lab.start(job)
-    with database.sessions.begin() as session:
-        session.execute(update(Job).where(Job.id == uuid.UUID(job)).values(nodes=2))
-        session.add(Part(attempt_id=lease.attempt, part=1, epoch=1, node_id=lab.node))
-    (lab.folder(job) / "log.txt").write_text("first\n")
-    (lab.folder(job) / "log-1.txt").write_text("second\n")
+    lease = lab.start_on_two(job)
     told = cmac("logs", job)
     assert (told.out, "part 0 of 2" in told.err, "--part 1" in told.err) == ("first\n", True, True)
     with database.sessions.begin() as session:

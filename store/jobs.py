@@ -1,5 +1,6 @@
 """Jobs as people see them: submit, look, retry. What is asked of one that is there stands in `verbs`."""
 
+import time
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -69,8 +70,10 @@ def estimate(session: Session, spec: JobSpec, principal: Principal) -> dict[str,
     resolved = submission.resolve(session, spec, principal)
     project, kind = resolved.spec.queue.project, DeviceKind.gpu if resolved.gpus else DeviceKind.cpu
     devices = resolved.gpus or resolved.cpu_slots
-    # Younger than all that wait.
-    asked = Pending(uuid4(), kind, devices, tier=resolved.rank, project=project, owner=principal.user, waited_s=-1.0)
+    later_s = time.time() + 1  # younger than all that wait
+    asked = Pending(
+        uuid4(), kind, devices, tier=resolved.rank, project=project, owner=principal.user, submitted_s=later_s
+    )
     return {
         "spec": resolved.spec.model_dump(mode="json"),
         "spec_sha256": resolved.sha256,

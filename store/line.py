@@ -1,8 +1,8 @@
 """The line of queued jobs as the database knows it: who waits, how much each has used, how long each may run."""
 
 import math
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -75,63 +75,34 @@ class Queued(NamedTuple):
     """Everything about the line that a pass needs."""
 
     pending: list[Pending]
-    facts: dict[UUID, Facts]
+    facts: Mapping[UUID, Facts]
     usage: Usage
     limits: Limits
+    now: datetime  # the database's
 
 
 def queued(session: Session) -> Queued:
     """Queued jobs by tier and age, and what their owners have used."""
     found = facts.read(session, MOST_PLANNED)
-    now_s = session.scalars(select(cast(func.extract("epoch", func.now()), Float))).one()
-    took = expected(session, {one.like for one in found})
-    pending = list(_pending(found, now_s, took))
-    return Queued(pending, {one.id: one for one in found}, used(session), quotas.limits(session))
+    took = expected(session, found.likes)
+    now = session.scalars(select(func.now())).one()
+    return Queued(list(_pending(found.by_id, took)), found.by_id, used(session), quotas.limits(session), now)
 
 
-def _pending(found: list[Facts], now_s: float, took: Mapping[tuple[str, str], float]) -> Iterator[Pending]:
-    """What facts mean now."""
+def _pending(found: Mapping[UUID, Facts], took: Mapping[tuple[str, str], float]) -> Iterator[Pending]:
+    """Each with the time that its spec or the history of its like gives it."""
     least_s = settings().times.scaled(LEAST_LEFT_S)
-    for (
-        job,
-        kind,
-        devices,
-        nodes,
-        tier,
-        project,
-        owner,
-        submitted_s,
-        until_s,
-        restarts,
-        rejections,
-        reason,
-        like,
-        left_s,
-        wants,
-        *_,
-    ) in found:
-        wait_s, text = 0.0, ""
-        if until_s is not None and until_s > now_s:
-            wait_s, text = until_s - now_s, _why_later(restarts, rejections, reason, until_s)
-        guessed = left_s is None and like not in took
-        runtime_s = took.get(like, DAY) if left_s is None else max(left_s, least_s)
-        waited_s = now_s - submitted_s
-        yield Pending(
-            job, kind, devices, wait_s, text, tier, project, owner, waited_s, runtime_s, guessed, nodes, wants
-        )  # fmt: skip
-
-
-def _why_later(restarts: int, rejections: int, reason: str | None, until_s: float) -> str:
-    """Why a job backs off: which try comes next, and how the last one ended."""
-    until = datetime.fromtimestamp(until_s, UTC)
-    what = f"launch {rejections + 1}" if rejections else f"restart {restarts}"
-    return f"{what}{f' after {reason}' if reason else ''}; next try at {until:%H:%M:%S} UTC"
+    for one in found.values():
+        if one.may_run_s is None:
+            yield one.expecting(took.get(one.like, DAY), one.like not in took)
+        else:
+            yield one.expecting(max(one.may_run_s, least_s), False)
 
 
 def order(session: Session, *more: Pending) -> list[UUID]:
     """Queued jobs, and `more` that could be, in the order in which the next pass looks at them."""
     line = queued(session)
-    return [job.id for job in Line([*line.pending, *more], line.usage, line.limits)]
+    return [job.id for job in Line([*line.pending, *more], line.usage, line.limits, line.now.timestamp())]
 
 
 def used(session: Session) -> Usage:
@@ -158,7 +129,7 @@ def shares(session: Session) -> list[Share]:
     return [Share(*key, seconds.get(key, 0.0), *held.get(key, (0, 0)), waits.get(key, 0)) for key in found]
 
 
-def expected(session: Session, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], float]:
+def expected(session: Session, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], float]:
     """For how long a job of each (kind, scale) may run, seconds: half as long again as nearly all of the last did."""
     if not wanted:
         return {}

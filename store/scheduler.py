@@ -5,12 +5,12 @@ serialized and the older one does nothing.
 """
 
 import gc
+import heapq
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -29,7 +29,8 @@ from store.tables import JSON, Device, DeviceLease, Node
 
 log = logging.getLogger(__name__)
 
-MOST_TOLD = 100  # whose reason to wait is written anew in a pass: of the first in line, and of those behind
+# Whose reason to wait is written anew in a pass: of the first in line, and of those behind.
+MOST_TOLD, FEW_TOLD = 100, 25
 
 
 class Pass(NamedTuple):
@@ -81,8 +82,7 @@ def place_all(session: Session, leadership: Leadership) -> Pass:
 def look(session: Session, queued: Queued) -> Plan:
     """The plan for what is queued, on what is free now."""
     running = line.running(session) if queued.pending else []
-    now = session.scalars(select(func.now())).one()
-    return plan(queued.pending, free(session), running, queued.usage, now, queued.limits, line.patience())
+    return plan(queued.pending, free(session), running, queued.usage, queued.now, queued.limits, line.patience())
 
 
 def free(session: Session) -> list[Free]:
@@ -137,7 +137,7 @@ _SAY = text(
 )
 
 
-def _say(session: Session, waiting: dict[UUID, Waiting], facts: dict[UUID, Facts]) -> None:
+def _say(session: Session, waiting: Mapping[UUID, Waiting], facts: Mapping[UUID, Facts]) -> None:
     """Write why jobs wait, where that has changed and it is their turn."""
     jobs = _to_tell(waiting, facts)
     if jobs:
@@ -145,18 +145,16 @@ def _say(session: Session, waiting: dict[UUID, Waiting], facts: dict[UUID, Facts
         session.execute(_SAY, {"jobs": jobs, "texts": texts, "channel": notices.JOBS})
 
 
-def _to_tell(waiting: dict[UUID, Waiting], facts: dict[UUID, Facts]) -> list[UUID]:
+def _to_tell(waiting: Mapping[UUID, Waiting], facts: Mapping[UUID, Facts]) -> list[UUID]:
     """Whose reason has changed: of many the first in line, those without a word, and some whose word is the oldest.
 
     Who starts changes what all behind it wait for, and to write that for 10,000 takes longer than all else in a pass.
     """
-    changed = [job for job, why in waiting.items() if why != facts[job].told]
-    if len(changed) <= MOST_TOLD:
-        return changed
-    first = set(islice(waiting, MOST_TOLD))
-    at_once = [job for job in changed if job in first or facts[job].told is None]
-    others = sorted(set(changed).difference(at_once), key=lambda job: facts[job].written)
-    return at_once + others[:MOST_TOLD]
+    changed = [one for job, why in waiting.items() if (one := facts[job]).told != why]
+    first, others = changed[:MOST_TOLD], changed[MOST_TOLD:]
+    silent = [one for one in others if one.told is None]
+    oldest = heapq.nsmallest(FEW_TOLD, (one for one in others if one.told is not None), key=lambda one: one.written)
+    return [one.pending.id for one in (*first, *silent, *oldest)]
 
 
 def _told(why: Waiting) -> JSON:

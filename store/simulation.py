@@ -11,7 +11,7 @@ import statistics
 import time
 import uuid
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -207,10 +207,11 @@ def replay(asks: Sequence[Ask], machines: Sequence[Machine], pass_s: float = PAS
             continue
         began = time.perf_counter()
         made = plan(
-            [_pending(job, ask, now) for job, ask in waiting.items()],
+            [_pending(job, ask) for job, ask in waiting.items()],
             [Free(node, machine.name, GPU, tuple(free[node]), machine.gpus) for node, machine in nodes.items()],
             [spot for job, one in held.items() for spot in _running(job, one, now)],
             ledger.used,
+            datetime.fromtimestamp(now, UTC),
         )
         passes.append(time.perf_counter() - began)
         for placement in made.placements:
@@ -233,9 +234,9 @@ def replay(asks: Sequence[Ask], machines: Sequence[Machine], pass_s: float = PAS
     return Replay([*runs.values(), *never], passes)
 
 
-def _pending(job: uuid.UUID, ask: Ask, now: float) -> Pending:
-    tier, waited = ask.priority.rank, now - ask.submitted_s
-    return Pending(job, GPU, ask.gpus, 0.0, "", tier, ask.project, ask.user, waited, ask.expected_s, nodes=ask.nodes)
+def _pending(job: uuid.UUID, ask: Ask) -> Pending:
+    tier, age = ask.priority.rank, ask.submitted_s
+    return Pending(job, GPU, ask.gpus, 0.0, "", tier, ask.project, ask.user, age, ask.expected_s, nodes=ask.nodes)
 
 
 def _running(job: uuid.UUID, held: _Held, now: float) -> list[Running]:

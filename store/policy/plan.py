@@ -28,13 +28,14 @@ def plan(
 
     One that backs off, is over its quota, or that no node here could ever hold, keeps nobody from the devices.
     """
-    line, quotas = Line(pending, usage or {}, limits), Quotas(limits or {}, running)
-    gpus, slots = (Yard(kind, nodes, running, patience) for kind in (DeviceKind.gpu, DeviceKind.cpu))
+    now_s = now.timestamp()
+    line, quotas = Line(pending, usage or {}, limits, now_s), Quotas(limits or {}, running)
+    gpus, slots = (Yard(kind, nodes, running, patience, now_s) for kind in (DeviceKind.gpu, DeviceKind.cpu))
     made = Plan([], {}, {})
     for job in line:
         yard, over = gpus if job.kind is DeviceKind.gpu else slots, quotas.refuses(job)
-        if job.wait_s > 0:
-            made.waiting[job.id] = Waiting("backoff", job.wait_text)
+        if job.until_s > now_s:
+            made.waiting[job.id] = Waiting("backoff", job.until_text)
         elif not over and (kept := yard.stuck_behind(job)):
             made.waiting[job.id] = _behind(job, yard, kept, line)
         elif not yard.could_hold(job):
@@ -81,7 +82,7 @@ def _behind(job: Pending, yard: Yard, kept: Reservation, line: Line) -> Waiting:
     kept.behind += 1
     if kept.behind <= NAMED or kept.behind - 1 in ROUNDED:
         kept.told.clear()
-    overtaken = first.waited_s < job.waited_s and first.tier == job.tier
+    overtaken = first.submitted_s > job.submitted_s and first.tier == job.tier
     overtaken = overtaken and (job.owner != first.owner or job.project != first.project)
     told = kept.told.get((job.each, overtaken))
     if told is None:

@@ -70,12 +70,12 @@ class Pending(NamedTuple):
     id: UUID
     kind: DeviceKind
     devices: int
-    wait_s: float = 0.0  # back-off that is left
-    wait_text: str = ""
+    until_s: float = 0.0  # since 1970: it backs off until then
+    until_text: str = ""  # why it does
     tier: int = NORMAL
     project: str = ""
     owner: str = ""
-    waited_s: float = 0.0  # since it was submitted
+    submitted_s: float = 0.0  # since 1970
     runtime_s: float = DAY  # for how long it may hold its devices
     guessed: bool = False  # nobody knows for how long: runtime_s is the longest that is planned with
     nodes: int = 1  # that share its devices in equal parts

@@ -59,9 +59,14 @@ class Yard:
     """Devices of one kind while a plan is made: what is free, what comes free, what is kept."""
 
     def __init__(
-        self, kind: DeviceKind, nodes: Sequence[Free], running: Sequence[Running], patience: Patience = PATIENCE
+        self,
+        kind: DeviceKind,
+        nodes: Sequence[Free],
+        running: Sequence[Running],
+        patience: Patience = PATIENCE,
+        now_s: float = 0.0,
     ) -> None:
-        self.kind, self.patience = kind, patience
+        self.kind, self.patience, self.now_s = kind, patience, now_s
         self.nodes = [node for node in nodes if node.kind is kind]
         self.names = {node.node: node.name for node in self.nodes}
         self.free = {node.node: list(node.free) for node in self.nodes}
@@ -143,7 +148,7 @@ class Yard:
         Nobody when it has not waited long enough, or when jobs that are leaving already make room.
         """
         groups = list(self._unreserved(job))
-        if job.waited_s < self.patience.preempt_after_s or any(
+        if self.now_s - job.submitted_s < self.patience.preempt_after_s or any(
             sum(self._leaves(node.node) >= job.each for node in group) >= job.nodes for group in groups
         ):
             return []

@@ -25,7 +25,7 @@ AGES = itertools.count(1_000_000, -1)
 
 def job(devices: int, kind: DeviceKind = GPU, **more: object) -> Pending:
     """Each is a moment younger than the one before."""
-    return Pending(uuid.uuid4(), kind, devices, **{"waited_s": next(AGES) / 1e4, **more})  # type: ignore[arg-type]
+    return Pending(uuid.uuid4(), kind, devices, **{"submitted_s": -next(AGES) / 1e4, **more})  # type: ignore[arg-type]
 
 
 MODELS = st.sampled_from(["H200", "A100"])
@@ -46,7 +46,7 @@ JOBS = st.lists(
     ),
     max_size=12,
 ).map(lambda drawn: [
-    job(each * nodes, kind, wait_s=wait, nodes=nodes, wants=wants) for each, nodes, kind, wait, wants in drawn
+    job(each * nodes, kind, until_s=wait, nodes=nodes, wants=wants) for each, nodes, kind, wait, wants in drawn
 ])  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def test_nobody_who_could_run_is_overtaken_by_one_who_may_run_as_long(
     for kind in (CPU, GPU):
         able = [
             one for one in pending
-            if one.kind is kind and one.wants == ANYWHERE and one.nodes == 1 and not one.wait_s
+            if one.kind is kind and one.wants == ANYWHERE and one.nodes == 1 and not one.until_s
             and any(n.kind is kind and n.total >= one.devices for n in nodes)
         ]  # fmt: skip
         first = next((place for place, one in enumerate(able) if one.id not in placed), len(able))
@@ -142,7 +142,7 @@ def work(nodes: st.SearchStrategy[int]) -> st.SearchStrategy[list[Pending]]:
         st.tuples(st.integers(1, 4), nodes, st.integers(1, 9), st.integers(0, 3), st.sampled_from("ab"), WANTS),
         min_size=1, max_size=14,
     ).map(lambda drawn: [
-        job(each * nodes, nodes=nodes, runtime_s=float(hours), tier=tier, owner=owner, waited_s=float(100 - i),
+        job(each * nodes, nodes=nodes, runtime_s=float(hours), tier=tier, owner=owner, submitted_s=float(i - 100),
             wants=wants if wants.labels else ANYWHERE)
         for i, (each, nodes, hours, tier, owner, wants) in enumerate(drawn)
     ])  # fmt: skip
@@ -202,23 +202,23 @@ def test_everybody_who_fits_runs_in_the_end(pending: list[Pending], sizes: list[
 
 def test_tiers_go_first_then_those_who_used_less_then_the_older() -> None:
     usage = {("p", "ana"): 5 * HOUR, ("p", "ben"): HOUR, ("q", "eva"): 5.5 * HOUR}
-    ana, ben = job(1, project="p", owner="ana", waited_s=90.0), job(1, project="p", owner="ben", waited_s=10.0)
-    eva, new = job(1, project="q", owner="eva", waited_s=99.0), job(1, project="r", owner="new", waited_s=1.0)
-    lowest = job(1, tier=Priority.low.rank, project="r", owner="new", waited_s=500.0)
-    older = job(1, project="p", owner="ben", waited_s=50.0)
+    ana, ben = job(1, project="p", owner="ana", submitted_s=-90.0), job(1, project="p", owner="ben", submitted_s=-10.0)
+    eva, new = job(1, project="q", owner="eva", submitted_s=-99.0), job(1, project="r", owner="new", submitted_s=-1.0)
+    lowest = job(1, tier=Priority.low.rank, project="r", owner="new", submitted_s=-500.0)
+    older = job(1, project="p", owner="ben", submitted_s=-50.0)
     order = [one.id for one in Line([lowest, ana, ben, eva, new, older], usage)]
     assert order == [one.id for one in (new, eva, older, ben, ana, lowest)]
 
 
 def test_equal_ones_take_turns_within_a_pass() -> None:
-    pending = [job(1, owner=owner, waited_s=100.0 - i) for i, owner in enumerate("aaabbb")]
+    pending = [job(1, owner=owner, submitted_s=i - 100.0) for i, owner in enumerate("aaabbb")]
     made = plan(pending, [offers("n", GPU, 4, 4)])
     owners = {one.id: one.owner for one in pending}
     assert [owners[placement.job] for placement in made.placements] == ["a", "b", "a", "b"]
 
 
 def test_whoever_is_overtaken_for_having_used_more_is_told() -> None:
-    mine, theirs = job(1, owner="me", waited_s=90.0), job(1, owner="eva", waited_s=5.0)
+    mine, theirs = job(1, owner="me", submitted_s=-90.0), job(1, owner="eva", submitted_s=-5.0)
     node = offers("n", GPU, 0, 1)
     made = plan([mine, theirs], [node], [holds(node, 1, HOUR)], {("", "me"): 412 * HOUR, ("", "eva"): 80 * HOUR})
     assert made.waiting[mine.id] == (
@@ -228,8 +228,8 @@ def test_whoever_is_overtaken_for_having_used_more_is_told() -> None:
 
 def test_between_projects_it_is_theirs_that_count_and_are_told() -> None:
     mine, theirs = (
-        job(1, project="audio", owner="me", waited_s=90.0),
-        job(1, project="video", owner="eva", waited_s=5.0),
+        job(1, project="audio", owner="me", submitted_s=-90.0),
+        job(1, project="video", owner="eva", submitted_s=-5.0),
     )
     node, usage = offers("n", GPU, 0, 1), {("audio", "ana"): 0.2 * HOUR, ("video", "eva"): 0.05 * HOUR}
     made = plan([mine, theirs], [node], [holds(node, 1, HOUR)], usage)
@@ -240,10 +240,10 @@ def test_between_projects_it_is_theirs_that_count_and_are_told() -> None:
 
 def test_each_day_of_waiting_halves_what_was_used_and_a_week_lifts_the_lowest_tier() -> None:
     usage = {("", "greedy"): 1000 * HOUR, ("", "new"): 10 * HOUR}
-    starved, fresh = job(1, owner="greedy", waited_s=6.7 * DAY), job(1, owner="new", waited_s=0.0)
+    starved, fresh = job(1, owner="greedy", submitted_s=-6.7 * DAY), job(1, owner="new", submitted_s=0.0)
     assert [one.id for one in Line([fresh, starved], usage)] == [starved.id, fresh.id]
-    starved = starved._replace(waited_s=6.6 * DAY)
-    lifted = job(1, tier=Priority.low.rank, owner="new", waited_s=7 * DAY + 1)
+    starved = starved._replace(submitted_s=-6.6 * DAY)
+    lifted = job(1, tier=Priority.low.rank, owner="new", submitted_s=-7 * DAY - 1)
     high = job(1, tier=Priority.high.rank, owner="greedy")
     assert [one.id for one in Line([lifted, fresh, starved, high], usage)] == [high.id, lifted.id, fresh.id, starved.id]
 
@@ -258,7 +258,7 @@ def test_the_kinds_do_not_wait_for_each_other() -> None:
 
 
 def test_who_backs_off_or_cannot_run_here_keeps_nobody_waiting() -> None:
-    back, never, ready = job(1, wait_s=3.0, wait_text="restart 1"), job(16), job(1)
+    back, never, ready = job(1, until_s=3.0, until_text="restart 1"), job(16), job(1)
     made = plan([back, never, ready], [offers("a", GPU, 1, 8)])
     assert [p.job for p in made.placements] == [ready.id]
     assert told(made, back) == ("backoff", "restart 1")
@@ -273,7 +273,7 @@ def test_devices_that_others_hold_are_named() -> None:
 
 
 def test_long_queues_have_rounded_texts() -> None:
-    pending = [job(1, waited_s=100.0 - i) for i in range(60)]
+    pending = [job(1, submitted_s=i - 100.0) for i in range(60)]
     node = offers("a", GPU, 0, 1)
     made = plan(pending, [node], [holds(node, 1, HOUR)])
     assert told(made, pending[20]) == ("priority", f"20 jobs ahead; next is {pending[0].id}")
@@ -363,13 +363,15 @@ def test_only_the_willing_of_lower_tiers_that_have_run_leave(data: st.DataObject
             ran_s=data.draw(st.sampled_from([599.0, 600.0])))
         for i in range(4)
     ]  # fmt: skip
-    first = job(data.draw(st.integers(1, 4)), tier=data.draw(tier), waited_s=data.draw(st.sampled_from([59.0, 60.0])))
+    first = job(
+        data.draw(st.integers(1, 4)), tier=data.draw(tier), submitted_s=data.draw(st.sampled_from([-59.0, -60.0]))
+    )
     by_id = {one.job: one for one in running}
     victims = [by_id[victim] for victim in plan([first], [node], running).victims]
     for one in victims:
         willing = one.preemptible or one.tier == LOW or (first.tier == 0 and one.tier == Priority.normal.rank)
         assert (one.tier > first.tier, willing, one.ran_s >= 600, one.spared) == (True, True, True, False)
-    assert not victims or (first.waited_s >= 60 and len(victims) == first.devices)
+    assert not victims or (first.submitted_s <= -60 and len(victims) == first.devices)
 
 
 def test_a_job_over_several_nodes_starts_on_nodes_that_are_alike_or_not_at_all() -> None:

@@ -1,9 +1,11 @@
 """When a training saves itself, where, and what happens when the disk is full."""
 
+import copy
 import io
 import math
 import shutil
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,23 +25,54 @@ WAIT_S, PAUSE_S = 30.0, 10.0  # for others to make room for what has to be kept;
 
 @dataclass
 class Saving:
-    """The checkpoints of one run. Only rank 0 writes."""
+    """The checkpoints of one run. Only rank 0 writes, and training goes on while it does."""
 
     run: Run
     plan: Checkpoints
     spec_sha256: str
     _saved_at: float = field(default_factory=time.monotonic)
     _warned: bool = False
+    _writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "checkpoint"))
+    _under_way: Future[None] | None = None
 
     def due(self) -> bool:
         """Whether it is time, by rank 0's clock."""
         return self.run.rank == 0 and time.monotonic() - self._saved_at >= self.plan.every_s
 
     def save(self, state: dict[str, Any], must: bool = False) -> None:
-        """Write a checkpoint. On a full disk training goes on, unless it `must` be kept: then DiskFull."""
+        """Take a copy of the state and write it meanwhile; the one before is whole by then.
+
+        One that `must` be kept is written before this returns. On a full disk training goes on, unless it must: then
+        DiskFull. Raises OSError for what the writing of the one before met besides.
+        """
         self._saved_at = time.monotonic()
         if self.run.rank != 0:
             return
+        self.settle()
+        if must:
+            self._keep(state, must=True)
+        else:
+            self._under_way = self._writer.submit(self._keep, copy.deepcopy(state), must=False)
+
+    def settle(self) -> None:
+        """Wait until what is under way is written. Raises what it met, but for a full disk."""
+        under_way, self._under_way = self._under_way, None
+        if under_way is not None:
+            under_way.result()
+
+    def __enter__(self) -> "Saving":
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Settle; an error that is on its way already stays the one that is raised."""
+        try:
+            self.settle()
+        except OSError as fault:
+            if error is None:
+                raise
+            error.add_note(f"the checkpoint under way was not written: {fault}")
+
+    def _keep(self, state: dict[str, Any], *, must: bool) -> None:
         data = serialized(state)
         try:
             stored = self._write(data, self._sidecar(state, data), WAIT_S if must else 0.0)

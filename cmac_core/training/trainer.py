@@ -77,18 +77,22 @@ class Trainer:
     def fit(self) -> None:
         """Train to the end. Raises Left, Diverged, DataError, DiskFull."""
         self._reported_at, self._reported_step = time.perf_counter(), self.step
-        for raw in self.loader.batches(self.sampler.at(self.step), self.schedule.total_steps - self.step):
-            self.train_step(self.views(raw))
-            self.step += 1
-            self.run.progress("train", self.step, self.schedule.total_steps, "clips", self.clips)
-            pass_ends = self.step % self.sampler.steps == 0
-            if pass_ends or self.step % self.pace.report_steps == 0:
-                self._report()
-            if pass_ends:
-                self.last_pass = self.this_pass.read()
-                self.this_pass.reset()
-            self._at_boundary(pass_ends)
+        with self.saving:
+            for raw in self.loader.batches(self.sampler.at(self.step), self.schedule.total_steps - self.step):
+                self.train_step(self.views(raw))
+                self.step += 1
+                self._after_step()
         self._agreement.close()
+
+    def _after_step(self) -> None:
+        self.run.progress("train", self.step, self.schedule.total_steps, "clips", self.clips)
+        pass_ends = self.step % self.sampler.steps == 0
+        if pass_ends or self.step % self.pace.report_steps == 0:
+            self._report()
+        if pass_ends:
+            self.last_pass = self.this_pass.read()
+            self.this_pass.reset()
+        self._at_boundary(pass_ends)
 
     def train_step(self, batch: Batch) -> None:
         """One step in METHOD 5's order. A step whose gradient is not finite changes no weight, on any rank."""

@@ -158,3 +158,44 @@ def test_where_others_make_room_what_must_be_kept_waits_for_them(
         saving.Saving(run, Checkpoints(), "").save(state, must=True)
     others.join()
     assert steps(small_disk / "checkpoints") == [1]
+
+
+def test_training_goes_on_while_a_checkpoint_is_written_and_changes_nothing_in_it(tmp_path: Path) -> None:
+    """The disk is a pipe that nobody has read from yet."""
+    os.mkfifo(slow := tmp_path / "slow")
+    weights = torch.zeros(8)
+    state = {"step": 1, "train_epoch": 0.5, "world_size": 1, "last_pass": {}, "a": weights, "b": weights[2:4]}
+    with Run(tmp_path, {}, removes_old=False) as run, pytest.MonkeyPatch.context() as patch:
+        write = checkpoint_files.write
+
+        def after_the_pipe(*values: object) -> checkpoint_files.Stored:
+            slow.read_bytes()
+            return write(*values)  # type: ignore[arg-type]
+
+        patch.setattr(checkpoint_files, "write", after_the_pipe)
+        with saving.Saving(run, Checkpoints(), "") as checkpoints:
+            checkpoints.save(state)
+            weights.fill_(1)
+            assert steps(tmp_path / "checkpoints") == []
+            slow.write_bytes(b"now")
+        (stored,) = checkpoint_files.stored(tmp_path / "checkpoints")
+    found = torch.load(stored.state, weights_only=True)
+    assert found["a"].sum() == 0
+    assert found["b"].untyped_storage().data_ptr() == found["a"].untyped_storage().data_ptr(), "shared, and stored once"
+
+
+def test_what_goes_wrong_meanwhile_is_raised_by_the_next_save_or_at_the_end(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").write_text("a file where the folder should be")
+    state = {"step": 1, "train_epoch": 0.5, "world_size": 1, "last_pass": {}}
+    with Run(tmp_path, {}) as run:
+        checkpoints = saving.Saving(run, Checkpoints(), "")
+        checkpoints.save(state)
+        with pytest.raises(FileExistsError):
+            checkpoints.save(state)
+        checkpoints.save(state)
+        with pytest.raises(FileExistsError), checkpoints:
+            pass
+        checkpoints.save(state)
+        with pytest.raises(ValueError, match="first") as other, checkpoints:
+            raise ValueError("first")
+        assert "was not written" in other.value.__notes__[0]

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,16 +44,35 @@ class Growth:
 
 
 def compare(
-    name: str, ours: Callable[[], object], plain: Callable[[], object], *, work: float, unit: str, rounds: int = 7
+    name: str,
+    ours: Callable[[], object],
+    plain: Callable[[], object],
+    *,
+    work: float,
+    unit: str,
+    rounds: int = 7,
+    after: Callable[[], object] = lambda: None,
 ) -> Comparison:
-    """Run both alternately; `work` is how many units one call does. The first round warms up and is not counted."""
-    times = [(_time(ours), _time(plain)) for _ in range(rounds + 1)][1:]
+    """Run both alternately; `work` is how many units one call does. The first round warms up and is not counted.
+
+    `after` follows each call of ours, in time that nobody waits for.
+    """
+    times = []
+    for _ in range(rounds + 1):
+        fast = _time(ours)
+        after()
+        times.append((fast, _time(plain)))
+    return comparison(name, times[1:], work=work, unit=unit)
+
+
+def comparison(name: str, times: Sequence[tuple[float, float]], *, work: float, unit: str) -> Comparison:
+    """What the seconds of ours and of the other, round by round, say."""
     ratios = np.array([slow / fast for fast, slow in times])
     # The bootstrap of the median: rounds are few and their noise is not normal.
-    draws = np.random.default_rng(0).choice(ratios, (2000, rounds))
+    draws = np.random.default_rng(0).choice(ratios, (2000, len(times)))
     low, high = np.quantile(np.median(draws, axis=1), (0.025, 0.975))
     fast, slow = (statistics.median(column) for column in zip(*times, strict=True))
-    return Comparison(name, unit, work / fast, work / slow, float(np.median(ratios)), float(low), float(high), rounds)
+    return Comparison(name, unit, work / fast, work / slow, float(np.median(ratios)), float(low), float(high), len(times))
 
 
 def _time(call: Callable[[], object]) -> float:

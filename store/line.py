@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Float, cast, func, select, text
+from sqlalchemy import Float, cast, exists, func, select, text
 from sqlalchemy.orm import Session
 
 from store import facts, quotas, walltime
@@ -79,6 +79,11 @@ class Queued(NamedTuple):
     usage: Usage
     limits: Limits
     now: datetime  # the database's
+
+
+def is_empty(session: Session) -> bool:
+    """Whether nobody waits."""
+    return not session.scalar(select(exists().where(Job.state == JobState.queued)))
 
 
 def queued(session: Session) -> Queued:

@@ -68,6 +68,8 @@ def place_all(session: Session, leadership: Leadership) -> Pass:
     began = time.perf_counter()
     if not leaders.confirm(session, leadership):
         return Pass(leading=False)
+    if line.is_empty(session):  # most passes of most nights
+        return Pass(True, seconds=time.perf_counter() - began)
     queued = line.queued(session)
     found = look(session, queued)
     for victim, beneficiary in found.victims.items():  # before placing: parts are locked before jobs

@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 
 SCHEDULE_EVERY = 1.0  # s, and at once when told
 REPAIR_EVERY = 5.0
-RELAY_EVERY = 1.0
-CALL_EVERY = 1.0
+RELAY_EVERY = 5.0  # and at once when something was placed here
+CALL_EVERY = 2.0
 KEEP_EVERY = 60.0
 BATCH = 50
 

@@ -1,5 +1,7 @@
 """A job's history: gapless, in commit order."""
 
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -7,9 +9,29 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from store import notices
+from store.states import JobState
 from store.tables import Job, JobEvent
 
 # Types: state, checkpoint, warning, artifact, end. `waiting` and `progress` are live only and not kept.
+
+
+def begin(session: Session, states: Mapping[UUID, Sequence[JobState]], actor: str) -> None:
+    """The first events of jobs that this transaction has stored: the state each was born in, and what followed."""
+    for job_id, (born, *later) in states.items():
+        data = {"state": born, "was": None, "epoch": 0}
+        session.add(JobEvent(job_id=job_id, seq=1, type="state", actor=actor, data=data))
+        for seq, (was, state) in enumerate(pairwise((born, *later)), start=2):
+            data = changed(state, was)
+            session.add(JobEvent(job_id=job_id, seq=seq, type="state", actor="system", data=data))
+    session.flush()
+    notices.notify(session, notices.JOBS, *map(str, states))
+
+
+def changed(
+    state: JobState, was: JobState, epoch: int = 0, reason: str | None = None, detail: str = "", hint: str = ""
+) -> dict[str, Any]:
+    """What an event tells of a change of state."""
+    return {"state": state, "was": was, "epoch": epoch, "reason": reason, "detail": detail, "hint": hint}
 
 
 def add(session: Session, job: Job, type: str, actor: str, data: dict[str, Any]) -> JobEvent:

@@ -46,6 +46,19 @@ def test_a_child_of_a_finished_parent_does_not_wait(lab: Lab) -> None:
     assert lab.submit("retrieval", checkpoint={"job": str(trained.id)}).state is JobState.queued
 
 
+def test_the_history_of_a_child_of_a_finished_parent_tells_that_it_was_blocked_and_released(lab: Lab) -> None:
+    parent = lab.submit()
+    lab.succeed(parent)
+    child = lab.submit("retrieval", checkpoint={"job": str(parent.id)})
+    told = [(event.seq, event.actor, event.data) for event in job_events.after(lab.session, child.id)]
+    nothing = {"reason": None, "detail": "", "hint": ""}
+    assert told == [
+        (1, "admin", {"state": "blocked", "was": None, "epoch": 0}),
+        (2, "system", {"state": "queued", "was": "blocked", "epoch": 0} | nothing),
+    ]
+    assert (child.event_seq, child.version, child.waiting) == (2, 2, None)
+
+
 def test_a_waiting_job_is_cancelled_at_once(lab: Lab) -> None:
     job = verbs.cancel(lab.session, lab.submit().id, lab.principal, why="changed my mind")
     assert (job.state, job.detail, job.ended_by) == (JobState.cancelled, "changed my mind", "admin")

@@ -228,6 +228,7 @@ class Job(Table):
     updated_at: Mapped[datetime] = _now()
     logs_removed_at: Mapped[datetime | None]  # by retention
     curves_thinned_at: Mapped[datetime | None]
+    events_removed_at: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]  # by a person: nobody sees it any more
     files_removed_at: Mapped[datetime | None]  # of a deleted one
     epoch: Mapped[int] = mapped_column(server_default="0")  # fencing number: + 1 at every placement
@@ -289,6 +290,7 @@ class Job(Table):
         Index(None, "resume_checkpoint"),
         Index("ix_jobs_with_logs", "ended_at", postgresql_where=text("logs_removed_at is null")),
         Index("ix_jobs_with_curves", "ended_at", postgresql_where=text("curves_thinned_at is null")),
+        Index("ix_jobs_with_events", "ended_at", postgresql_where=text("events_removed_at is null")),
         Index(
             "ix_jobs_deleted",
             "ended_at",

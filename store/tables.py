@@ -280,6 +280,7 @@ class Job(Table):
         Index(None, "owner", "submitted_at", "id"),
         Index(None, "state", "submitted_at", "id"),
         Index("ix_jobs_reason", "reason", "submitted_at", "id", postgresql_where=text("reason is not null")),
+        Index("ix_jobs_name", "name", postgresql_ops={"name": "text_pattern_ops"}),  # by how it begins
         Index("ix_jobs_ended", text(f"coalesce(ended_at, {NEVER})"), "id"),
         Index("ix_jobs_state_ended", "state", text(f"coalesce(ended_at, {NEVER})"), "id"),
         Index(None, "priority", "id"),

@@ -346,8 +346,9 @@ def test_many_jobs_are_one_transaction_of_as_many_statements_as_few(lab: Lab, na
     checkpoint = {"id": {"id": str(trained.resume_checkpoint)}, "job": {"job": str(trained.id)}}.get(named)
     fields = GRID if checkpoint is None else EVALUATIONS | {"base": EVALUATIONS["base"] | {"checkpoint": checkpoint}}
     of: list[list[str]] = []
-    engine = lab.session.get_bind()
-    event.listen(engine, "before_cursor_execute", lambda *told: of[-1].append(told[2]) if of else None)
+    event.listen(
+        lab.session.connection(), "before_cursor_execute", lambda *told: of[-1].append(told[2]) if of else None
+    )
     for seeds in ([50], list(range(40))):
         lab.session.expunge_all()
         of.append([])

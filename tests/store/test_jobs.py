@@ -1,9 +1,10 @@
 """Parents and children, cancel, retry, lists."""
 
 import uuid
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select, text
 
 from store import attempts, job_events, jobs, verbs
 from store.ends import Reason
@@ -246,6 +247,24 @@ def test_filters_choose_and_name_what_is_allowed(lab: Lab) -> None:
         found(submitted_after=["yesterday"])
     with pytest.raises(BadFilter):
         jobs.page(lab.session, lab.principal, {}, sort="color")
+
+
+@pytest.mark.parametrize("names", [["nobody"], ["nobody", "neither"], ["run 1999"]])
+def test_a_rare_name_is_not_looked_for_among_all_jobs(lab: Lab, names: list[str]) -> None:
+    like = lab.submit("retrieval")
+    many = """
+        INSERT INTO jobs (id, project, owner, name, kind, spec, spec_sha256, state, priority)
+        SELECT gen_random_uuid(), project, owner, 'run ' || i, kind, spec, '', 'succeeded', 2
+          FROM jobs, generate_series(1, 2000) AS i WHERE id = :like
+    """
+    lab.session.execute(text(many), {"like": like.id})
+    lab.session.execute(text("ANALYZE jobs"))
+    asked: list[tuple[str, Any]] = []
+    event.listen(lab.session.connection(), "before_cursor_execute", lambda *told: asked.append(told[2:4]))
+    jobs.page(lab.session, lab.principal, {"name": names})
+    statement, values = asked[-1]
+    plan = lab.session.connection().exec_driver_sql(f"EXPLAIN {statement}", values).scalars().all()
+    assert "ix_jobs_name" in "\n".join(plan)
 
 
 def test_a_cursor_belongs_to_its_list(lab: Lab) -> None:

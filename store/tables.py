@@ -92,7 +92,7 @@ class Table(DeclarativeBase):
     }
 
 
-# Of tables that get many rows at once: to be told what the server filled in takes ten times as long.
+# Of tables that get many rows at once: to be told what the server filled in takes six times as long.
 UNREAD: dict[str, Any] = {"eager_defaults": False}
 
 

@@ -72,7 +72,9 @@ def comparison(name: str, times: Sequence[tuple[float, float]], *, work: float, 
     draws = np.random.default_rng(0).choice(ratios, (2000, len(times)))
     low, high = np.quantile(np.median(draws, axis=1), (0.025, 0.975))
     fast, slow = (statistics.median(column) for column in zip(*times, strict=True))
-    return Comparison(name, unit, work / fast, work / slow, float(np.median(ratios)), float(low), float(high), len(times))
+    return Comparison(
+        name, unit, work / fast, work / slow, float(np.median(ratios)), float(low), float(high), len(times)
+    )
 
 
 def _time(call: Callable[[], object]) -> float:

@@ -69,7 +69,7 @@ def _settle() -> None:
         pass
 
 
-# What people look at: the newest, what runs, what waits first, their own, those of a kind that failed; a page further.
+# What people look at: the newest, what runs, what waits first, their own, what failed of a kind, a name; one page more.
 LISTS = (
     "/jobs",
     "/jobs?state=running&state=scheduled",
@@ -78,6 +78,7 @@ LISTS = (
     "/jobs?kind=retrieval&state=failed",
     "/jobs?state=succeeded&sort=-ended_at",
     "/jobs?label.experiment=none",
+    "/jobs?name=none",
     "/jobs?count=true&limit=200",
 )
 

@@ -1,10 +1,8 @@
 """Whether the things that a spec names are there and go together: found out at submit, not hours later."""
 
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from cmac_core.experiments.cost import videos_per_step
 from cmac_core.specs import (
@@ -22,8 +20,8 @@ from cmac_core.specs import (
 from cmac_core.specs.references import CheckpointReference
 from store import datasets
 from store.errors import Incompatible, InvalidSpec, UnknownReference
-from store.keys import Principal
-from store.made import Made, encoders_of, left_by, lock_named, made
+from store.made import Made, encoders_of
+from store.references import References
 from store.states import FINAL, CheckpointState, JobState
 from store.tables import Dataset, Job
 
@@ -33,10 +31,10 @@ if TYPE_CHECKING:
 Reader = Pretrain | Retrieval | Probe | Attention | Finetune  # kinds that read a dataset
 
 
-def find_parents(session: Session, resolved: "Resolved", principal: Principal, found: "Findings") -> None:
+def find_parents(references: References, resolved: "Resolved", found: "Findings") -> None:
     """Jobs that this one waits for: those it names under queue.after."""
     for place, after in enumerate(resolved.spec.queue.after):
-        job = lock_parent(session, after.job, principal)
+        job = references.parents[after.job]
         pointer = f"/queue/after/{place}/job"
         if job is None:
             found.add(UnknownReference, pointer, "there is no such job", str(after.job))
@@ -46,13 +44,13 @@ def find_parents(session: Session, resolved: "Resolved", principal: Principal, f
         resolved.parents[after.job] = after.kind
 
 
-def check_references(session: Session, resolved: "Resolved", principal: Principal, found: "Findings") -> None:
+def check_references(references: References, resolved: "Resolved", found: "Findings") -> None:
     """Dataset and checkpoint of a spec that reads them."""
     spec = resolved.spec
     assert not isinstance(spec, Pack | Import)
-    resolved.dataset = datasets.find(session, spec.dataset, principal)
+    resolved.dataset = references.datasets[spec.dataset]
     if resolved.dataset is None:
-        told, tip = no_dataset(session, spec.dataset, principal)
+        told, tip = no_dataset(references, spec.dataset)
         found.add(UnknownReference, "/dataset", told, spec.dataset, tip)
     else:
         _check_dataset(spec, resolved.dataset, found)
@@ -61,13 +59,13 @@ def check_references(session: Session, resolved: "Resolved", principal: Principa
             _check_enough(spec, resolved.dataset, found)
         _warn(spec, resolved)
         if spec.init is not None:
-            maker = _find_checkpoint(session, spec.init, "/init", resolved, principal, found)
+            maker = _find_checkpoint(references, spec.init, "/init", resolved, found)
             if maker is not None:
-                _check_start(spec, made(session, maker), found)
+                _check_start(spec, references.made[maker], found)
         return
-    maker = _find_checkpoint(session, spec.checkpoint, "/checkpoint", resolved, principal, found)
+    maker = _find_checkpoint(references, spec.checkpoint, "/checkpoint", resolved, found)
     if maker is not None:
-        _check_architecture(spec, made(session, maker), found)
+        _check_architecture(spec, references.made[maker], found)
     if isinstance(spec, Attention) and isinstance(spec.checkpoint, RandomInit):
         message = "attention maps need a trained model; the evaluation itself shows the untrained one beside it"
         found.add(Incompatible, "/checkpoint", message)
@@ -102,15 +100,16 @@ def check_batch(spec: Pretrain | Finetune, ranks: int, found: "Findings") -> Non
     found.add(InvalidSpec, "/optim/batch", message, batch, f"legal: {', or '.join(ways)}")
 
 
-def no_dataset(session: Session, reference: str, principal: Principal) -> tuple[str, str]:
+def no_dataset(references: References, reference: str) -> tuple[str, str]:
     """What to say of a dataset that is not there: message and hint."""
+    session, principal = references.session, references.principal
     name = reference.partition("@")[0]
     packing = select(Job).where(Job.kind == "pack", Job.state.not_in(FINAL), Job.spec["dataset"].astext == name)
     job = session.scalars(packing.limit(1)).first()
     if job is not None and principal.sees(job.project):
         return f"there is no dataset {reference!r} yet", f"job {job.id} is packing it: wait for its end"
     known = sorted({one.name for one in datasets.listed(session, principal)})
-    newest = datasets.find(session, name, principal)
+    newest = references.datasets[name]
     if newest is not None:
         return f"there is no dataset {reference!r}", f"the newest is {newest.reference}"
     hint = f"known: {', '.join(known[:20])}" if known else "none is packed yet: submit a pack job, or cmac dataset add"
@@ -122,13 +121,6 @@ def clips_for(spec: Reader, dataset: Dataset) -> int:
     clips = dataset.with_audio if _needs_sound(spec) else dataset.clips
     part = spec.where.get("split")
     return clips if part is None else min(clips, dataset.counts.get(part, 0))
-
-
-def lock_parent(session: Session, job_id: UUID, principal: Principal) -> Job | None:
-    """FOR SHARE: it cannot become final between this look and our commit, which its end would not see."""
-    query = select(Job).where(Job.id == job_id).with_for_update(read=True).execution_options(populate_existing=True)
-    job = session.scalar(query)
-    return job if job is not None and job.deleted_at is None and principal.sees(job.project) else None
 
 
 def _check_dataset(spec: Reader, dataset: Dataset, found: "Findings") -> None:
@@ -205,18 +197,13 @@ def _told(spec: Reader) -> str:
 
 
 def _find_checkpoint(
-    session: Session,
-    reference: CheckpointReference,
-    pointer: str,
-    resolved: "Resolved",
-    principal: Principal,
-    found: "Findings",
+    references: References, reference: CheckpointReference, pointer: str, resolved: "Resolved", found: "Findings"
 ) -> Job | None:
     """The job that makes, or made, the checkpoint; naming a job adds the edge by itself."""
     if isinstance(reference, StoredCheckpoint):
-        checkpoint = lock_named(session, reference.id)
-        job = session.get(Job, checkpoint.job_id) if checkpoint else None
-        if checkpoint is None or job is None or not principal.sees(job.project):
+        checkpoint = references.checkpoints[reference.id]
+        job = references.makers[checkpoint.job_id] if checkpoint else None
+        if checkpoint is None or job is None or not references.principal.sees(job.project):
             found.add(UnknownReference, f"{pointer}/id", "there is no such checkpoint", str(reference.id))
             return None
         if checkpoint.state is not CheckpointState.ok:
@@ -228,7 +215,7 @@ def _find_checkpoint(
         resolved.checkpoint_id = checkpoint.id
         return job
     if isinstance(reference, JobCheckpoint):
-        job = lock_parent(session, reference.job, principal)
+        job = references.parents[reference.job]
         if job is None:
             found.add(UnknownReference, f"{pointer}/job", "there is no such job", str(reference.job))
         elif job.kind not in ("pretrain", "import"):
@@ -238,7 +225,7 @@ def _find_checkpoint(
             message = f"that job has {job.state} and will leave no checkpoint"
             hint = "retry it, or name one of its checkpoints: {id: ...}"
             found.add(Incompatible, f"{pointer}/job", message, str(reference.job), hint)
-        elif job.state is JobState.succeeded and left_by(session, job) is None:
+        elif job.state is JobState.succeeded and references.left[job] is None:
             message = "that job's last checkpoint was removed"
             found.add(Incompatible, f"{pointer}/job", message, str(reference.job), "train it again")
         else:

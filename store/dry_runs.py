@@ -13,7 +13,7 @@ from cmac_core.specs.method import Model
 from store import compatibility, datasets, experiments, planned_jobs
 from store.errors import QuotaExceeded, SpecProblem
 from store.keys import Principal
-from store.planned_jobs import Entered
+from store.planned_jobs import Checked
 from store.settings import settings
 from store.tables import Dataset
 
@@ -27,12 +27,9 @@ def estimate(session: Session, spec: Spec, principal: Principal) -> JSON:
     packed. Raises InvalidSpec (the spec itself is wrong), Forbidden.
     """
     plan = experiments.plan_of(spec)
-    with session.begin_nested() as point:
-        entered, problems = _try(session, plan, principal)
-        resources = {
-            place: {"gpus": job.gpus or None, "cpu_slots": job.cpu_slots or None} for place, job in entered.jobs.items()
-        }
-        point.rollback()
+    checked, problems = _check(session, plan, principal)
+    rows = {place: new.row for place, new in checked.jobs.items()}
+    resources = {place: {"gpus": row.gpus or None, "cpu_slots": row.cpu_slots or None} for place, row in rows.items()}
     counting = _Counting(session, principal)
     listed = [_job(plan, place, resources.get(place), counting) for place in range(len(plan.jobs))]
     return {
@@ -42,19 +39,19 @@ def estimate(session: Session, spec: Spec, principal: Principal) -> JSON:
         "cells": len(plan.cells),
         "submittable": not problems,
         "problems": problems,
-        "warnings": sorted({message for _, message in entered.warnings}),
+        "warnings": sorted({message for _, message in checked.warnings}),
         "estimate": _sum(listed),
         "assumptions": [ASSUMED, *sorted(counting.assumed)],
         "jobs": listed,
     }
 
 
-def _try(session: Session, plan: Plan, principal: Principal) -> tuple[Entered, list[JSON]]:
+def _check(session: Session, plan: Plan, principal: Principal) -> tuple[Checked, list[JSON]]:
     try:
-        entered = planned_jobs.enter(session, plan, principal, {})
+        checked = planned_jobs.check(session, plan, principal, {})
     except QuotaExceeded as over:
-        return Entered(), [{"code": over.code, "pointer": "", "message": over.detail, "hint": None}]
-    return entered, [_problem(kind, one) for kind, one in entered.problems]
+        return Checked(), [{"code": over.code, "pointer": "", "message": over.detail, "hint": None}]
+    return checked, [_problem(kind, one) for kind, one in checked.problems]
 
 
 def _problem(kind: type[SpecProblem], one: Any) -> JSON:

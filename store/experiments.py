@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID, uuid4
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from cmac_core.experiments.drafts import BadExperiment
 from cmac_core.experiments.expansion import Plan, expand
@@ -30,16 +30,17 @@ def submit(session: Session, spec: Spec, principal: Principal) -> Experiment:
     experiment = Experiment(
         id=uuid4(), project=spec.queue.project, owner=principal.user, name=spec.name, recipe=spec.recipe
     )
-    entered = planned_jobs.enter(session, plan, principal, {"experiment": str(experiment.id)})
-    entered.raise_if_any()
-    warnings = sorted({message for _, message in entered.warnings})
+    checked = planned_jobs.check(session, plan, principal, {"experiment": str(experiment.id)})
+    checked.raise_if_any()
+    jobs.enter(session, list(checked.jobs.values()), principal)  # in the table's order, so that it fills row by row
+    warnings = sorted({message for _, message in checked.warnings})
     experiment.scale, experiment.spec = spec.scale, spec.model_dump(mode="json")
     experiment.outline = outline(plan) | {"warnings": warnings}
     session.add(experiment)
     session.flush()
     for position, cell in enumerate(plan.cells):
         names = {name: value for name, value in cell._asdict().items() if name != "job"}
-        job = entered.jobs[cell.job].id
+        job = checked.jobs[cell.job].row.id
         session.add(Cell(experiment_id=experiment.id, cell=cell.name, position=position, job_id=job, **names))
     audit.write(session, principal, "experiment.submit", str(experiment.id), after={"jobs": len(plan.jobs)})
     session.flush()
@@ -109,6 +110,7 @@ def jobs_of(session: Session, experiment: Experiment) -> list[tuple[Job, list[st
         .join(Job, Job.id == Cell.job_id)
         .where(Cell.experiment_id == experiment.id)
         .order_by(Cell.position)
+        .options(defer(Job.spec))  # most of a row
         .execution_options(populate_existing=True)
     )
     found: dict[UUID, tuple[Job, list[str]]] = {}

@@ -1,7 +1,7 @@
 """Jobs as people see them: submit, look, retry. What is asked of one that is there stands in `verbs`."""
 
 import time
-from datetime import timedelta
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,20 +9,19 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from cmac_core.specs import JOB_SPEC, JobSpec
-from store import audit, code, job_events, line, moves, notices, submission, walltime
+from store import audit, line, new_jobs, submission, walltime
 from store.errors import AlreadyExists, Forbidden, Gone, IllegalMove, NotFound
 from store.keys import Principal, Role
 from store.listing import FILTERS, SORTS, Page, page
 from store.moves import lock, move
+from store.new_jobs import NewJob
 from store.policy import Pending
 from store.states import (
     FINAL,
     VERBS,
     DeviceKind,
-    EdgeKind,
     JobState,
 )
-from store.submission import Resolved
 from store.tables import Cell, Experiment, Job, JobEdge
 
 __all__ = [
@@ -52,17 +51,19 @@ def submit(session: Session, spec: JobSpec, principal: Principal) -> Job:
     Raises InvalidSpec, UnknownReference, Incompatible, Infeasible (all with every error found),
     QuotaExceeded, Forbidden (role; urgent; foreign project).
     """
-    return enter(session, submission.resolve(session, spec, principal), principal)
+    new = new_jobs.draft(submission.resolve(session, spec, principal), principal)
+    enter(session, [new], principal)
+    session.refresh(new.row)
+    return new.row
 
 
-def enter(session: Session, resolved: Resolved, principal: Principal, place: int = 0) -> Job:
-    """Store a spec that this transaction has resolved, and make its edges; wakes the scheduler.
-
-    Of several in a transaction each has its `place`, so that they wait in this order.
-    """
-    job = _insert(session, resolved, principal, place=place)
-    audit.write(session, principal, "job.submit", str(job.id), after={"kind": job.kind, "spec_sha256": job.spec_sha256})
-    return job
+def enter(session: Session, new: Sequence[NewJob], principal: Principal) -> None:
+    """Store what this transaction has resolved, with edges, events and trail; they wait in the order given."""
+    new_jobs.insert(session, new, principal.user)
+    for job in (one.row for one in new):
+        after = {"kind": job.kind, "spec_sha256": job.spec_sha256}
+        audit.write(session, principal, "job.submit", str(job.id), after=after)
+    session.flush()
 
 
 def estimate(session: Session, spec: JobSpec, principal: Principal) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def estimate(session: Session, spec: JobSpec, principal: Principal) -> dict[str,
         uuid4(), kind, devices, tier=resolved.rank, project=project, owner=principal.user, submitted_s=later_s
     )
     return {
-        "spec": resolved.spec.model_dump(mode="json"),
+        "spec": resolved.body,
         "spec_sha256": resolved.sha256,
         "feasible_nodes": resolved.feasible_nodes,
         "position": line.order(session, asked).index(asked.id) + 1,
@@ -132,7 +133,11 @@ def retry(
     may_run = old.walltime_s if walltime_s is None else walltime_s
     body = {**body, "queue": {**body["queue"], "walltime_s": may_run}}
     resolved = submission.resolve(session, JOB_SPEC.validate_python(body), principal)
-    job = _insert(session, resolved, principal, retry_of=old.id, resume=None if fresh else old.resume_checkpoint)
+    resume = None if fresh else old.resume_checkpoint
+    new = new_jobs.draft(resolved, principal, retry_of=old.id, resume=resume)
+    new_jobs.insert(session, [new], principal.user)
+    job = new.row
+    session.refresh(job)
     session.execute(update(Cell).where(Cell.job_id == old.id).values(job_id=job.id))
     audit.write(session, principal, "job.retry", str(old.id), after={"job": str(job.id), "fresh": fresh})
     return job
@@ -175,67 +180,3 @@ def counts(session: Session) -> dict[tuple[str, str], int]:
     """(state, kind) -> jobs, for Prometheus."""
     rows = session.execute(select(Job.state, Job.kind, func.count()).group_by(Job.state, Job.kind))
     return {(str(state), kind): count for state, kind, count in rows}
-
-
-def _insert(
-    session: Session,
-    resolved: Resolved,
-    principal: Principal,
-    retry_of: UUID | None = None,
-    resume: UUID | None = None,
-    place: int = 0,
-) -> Job:
-    spec, version = resolved.spec, code.code_version()
-    job = Job(
-        project=spec.queue.project,
-        owner=principal.user,
-        name=spec.name,
-        kind=spec.kind,
-        spec=spec.model_dump(mode="json"),
-        spec_sha256=resolved.sha256,
-        state=_first_state(resolved),
-        priority=resolved.rank,
-        labels=dict(spec.queue.labels),
-        gpus=resolved.gpus,
-        cpu_slots=resolved.cpu_slots,
-        nodes=spec.resources.nodes,
-        gpu_model=spec.resources.gpu_model,
-        node_labels=dict(spec.resources.node_labels),
-        max_restarts=spec.queue.max_restarts,
-        grace_s=spec.queue.grace_s,
-        walltime_s=spec.queue.walltime_s,
-        retry_of=retry_of,
-        resume_checkpoint=resume,
-        dataset_id=resolved.dataset.id if resolved.dataset else None,
-        checkpoint_id=resolved.checkpoint_id,
-        checkpoint_job=resolved.checkpoint_job,
-        git_sha=version.git_sha,
-        lock_sha256=version.lock_sha256,
-        seed=spec.seed,
-    )
-    job.submitted_at = func.now() + timedelta(microseconds=place)
-    job.event_seq, job.version, job.live = 0, 0, 0  # the first event makes the version 1
-    if job.state is JobState.held:
-        job.waiting = {"code": "held", "text": "held since it was submitted", "expected_start": None}
-    elif resolved.parents:
-        listed = ", ".join(str(parent) for parent in resolved.parents)
-        job.waiting = {"code": "dependency", "text": f"waits for job {listed}", "expected_start": None}
-    session.add(job)
-    session.flush()
-    session.add_all(
-        JobEdge(child=job.id, parent=parent, kind=EdgeKind(kind)) for parent, kind in resolved.parents.items()
-    )
-    job_events.add(session, job, "state", principal.user, {"state": job.state, "was": None, "epoch": 0})
-    if resolved.parents:
-        moves.settle(session, job)  # parents may be final already; they are locked by `resolve`
-    else:
-        notices.notify(session, notices.QUEUE)
-    session.flush()
-    session.refresh(job)
-    return job
-
-
-def _first_state(resolved: Resolved) -> JobState:
-    if resolved.spec.queue.hold:
-        return JobState.held
-    return JobState.blocked if resolved.parents else JobState.queued

@@ -48,7 +48,7 @@ def move(
         job.started_at = func.now()
     if to in FINAL:
         job.ended_at = func.now()
-    data = {"state": to, "was": was, "epoch": job.epoch, "reason": reason, "detail": detail, "hint": hint}
+    data = job_events.changed(to, was, job.epoch, reason, detail, hint)
     data |= {"stop_for": stop_for} if stop_for else {}
     job_events.add(session, job, "end" if to in FINAL else "state", actor, data | (more or {}))
     webhooks.tell_of_job(session, job, was)

@@ -4,7 +4,8 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 import psycopg
-from sqlalchemy import func, select
+from sqlalchemy import Text, func, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
 from store import database
@@ -18,9 +19,10 @@ class Notice(NamedTuple):
     payload: str
 
 
-def notify(session: Session, channel: str, payload: str = "") -> None:
-    """Wake listeners when this transaction commits."""
-    session.execute(select(func.pg_notify(channel, payload)))
+def notify(session: Session, channel: str, *payloads: str) -> None:
+    """Wake listeners when this transaction commits, once for each payload; without one, with an empty one."""
+    told = literal(list(payloads) or [""], ARRAY(Text))
+    session.execute(select(func.pg_notify(channel, func.unnest(told))))
 
 
 class Listener:

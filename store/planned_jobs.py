@@ -1,4 +1,4 @@
-"""The jobs of an experiment's plan against what there is: checked together, and entered into the queue together."""
+"""The jobs of an experiment's plan against what there is: checked together, and made ready for the queue."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,18 +9,19 @@ from sqlalchemy.orm import Session
 from cmac_core.experiments.expansion import Plan, PlannedJob
 from cmac_core.specs import Import, JobCheckpoint, JobSpec, Pack
 from cmac_core.specs.problems import FieldProblem
-from store import capacity, compatibility, datasets, jobs, submission
+from store import compatibility, new_jobs, submission
 from store.errors import SpecProblem, UnknownReference
 from store.keys import Principal
+from store.new_jobs import NewJob
+from store.references import References
 from store.submission import Findings
-from store.tables import Job
 
 
 @dataclass
-class Entered:
-    """Jobs by their place in the plan, and everything that kept others out."""
+class Checked:
+    """Jobs by their place in the plan, parents first, and everything that kept others out."""
 
-    jobs: dict[int, Job] = field(default_factory=dict)
+    jobs: dict[int, NewJob] = field(default_factory=dict)
     found: Findings = field(default_factory=Findings)
     warnings: list[tuple[int, str]] = field(default_factory=list)  # place, message
 
@@ -35,28 +36,27 @@ class Entered:
         self.found.raise_if_any()
 
 
-def enter(session: Session, plan: Plan, principal: Principal, labels: Mapping[str, str]) -> Entered:
-    """Enter all jobs, parents first; whoever finds problems undoes the rest. Raises Forbidden, QuotaExceeded."""
+def check(session: Session, plan: Plan, principal: Principal, labels: Mapping[str, str]) -> Checked:
+    """Check all jobs and draft them; nothing is stored. Raises Forbidden, QuotaExceeded."""
     submission.check_rights(session, plan.jobs[0].spec.queue, principal)  # all have the experiment's
     submission.check_queued(session, principal, len(plan.jobs))
-    entered = Entered()
-    _find_datasets(session, plan, principal, entered.found)
-    if entered.found.problems:
-        return entered
-    known = capacity.known(session)
+    checked, references = Checked(), References(session, principal)
+    _find_datasets(references, plan, checked.found)
+    if checked.found.problems:
+        return checked
     for place, planned in enumerate(plan.jobs):
-        if planned.parent is not None and planned.parent not in entered.jobs:
+        if planned.parent is not None and planned.parent not in checked.jobs:
             continue  # its pretraining is refused, which is said
-        parent = entered.jobs[planned.parent].id if planned.parent is not None else None
+        parent = checked.jobs[planned.parent].row.id if planned.parent is not None else None
         try:
-            resolved = submission.resolve(session, _ready(planned, parent, labels), principal, known)
+            resolved = submission.check(references, _ready(planned, parent, labels))
         except SpecProblem as refused:
-            _note(planned, refused, entered.found)
+            _note(planned, refused, checked.found)
             continue
-        entered.warnings += [(place, f"{pointer}: {message}") for pointer, message in resolved.warnings]
-        # In the table's order, so that it fills row by row.
-        entered.jobs[place] = jobs.enter(session, resolved, principal, place)
-    return entered
+        checked.warnings += [(place, f"{pointer}: {message}") for pointer, message in resolved.warnings]
+        checked.jobs[place] = new = new_jobs.draft(resolved, principal)
+        references.parents[new.row.id] = new.row
+    return checked
 
 
 def _ready(planned: PlannedJob, parent: UUID | None, labels: Mapping[str, str]) -> JobSpec:
@@ -67,12 +67,12 @@ def _ready(planned: PlannedJob, parent: UUID | None, labels: Mapping[str, str]) 
     return spec.model_copy(update={"queue": queue, **known})
 
 
-def _find_datasets(session: Session, plan: Plan, principal: Principal, found: Findings) -> None:
+def _find_datasets(references: References, plan: Plan, found: Findings) -> None:
     """Every dataset that is missing, also those of evaluations whose pretraining cannot be entered."""
     reading = [job for job in plan.jobs if not isinstance(job.spec, Pack | Import)]
     for name in dict.fromkeys(_dataset(job) for job in reading):
-        if datasets.find(session, name, principal) is None:
-            message, hint = compatibility.no_dataset(session, name, principal)
+        if references.datasets[name] is None:
+            message, hint = compatibility.no_dataset(references, name)
             wanting = next(job for job in reading if _dataset(job) == name)
             found.add(UnknownReference, wanting.draft.source("/dataset"), message, name, hint)
 

@@ -1,6 +1,6 @@
-"""Logs and fine curves of jobs that ended long ago, and files of deleted jobs: removed, and noted (QUEUE 5).
+"""Logs, events and fine curves of jobs that ended long ago, and files of deleted jobs: removed, and noted (QUEUE 5).
 
-Results, events, artifacts, checkpoints, the tail of a failed job's log and a curve's shape stay.
+Results, warnings, artifacts, checkpoints, the tail of a failed job's log and a curve's shape stay.
 """
 
 import shutil
@@ -9,13 +9,13 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, false, func, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
-from store import audit, database, log_files, metrics
+from store import audit, database, job_events, log_files, metrics
 from store.keys import SYSTEM
 from store.settings import settings
 from store.states import FINAL
-from store.tables import Job
+from store.tables import Job, JobEdge
 
 BATCH = 20  # jobs in a pass, each in a transaction of its own
 
@@ -73,6 +73,10 @@ def _thin_curves(session: Session, job: Job) -> dict[str, int]:
     return {"points": metrics.thin_out(session, job.id)}
 
 
+def _remove_events(session: Session, job: Job) -> dict[str, int]:
+    return {"events": job_events.remove(session, job.id)}
+
+
 def _remove_all(session: Session, job: Job) -> dict[str, int]:
     folder = settings().job_folder(job.id)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
@@ -85,8 +89,23 @@ def _ended(days: float) -> ColumnElement[bool]:
     return Job.ended_at < func.now() - timedelta(days=days) if days else false()
 
 
+def _history_is_told() -> ColumnElement[bool]:
+    """No job that lives waits for this one or retries it: its history is a part of theirs."""
+    other = aliased(Job)
+    waits = select(JobEdge.child).join(other, other.id == JobEdge.child)
+    waits = waits.where(JobEdge.parent == Job.id, other.state.not_in(FINAL))
+    retries = select(other.id).where(other.retry_of == Job.id, other.state.not_in(FINAL))
+    return and_(~waits.correlate(Job).exists(), ~retries.correlate(Job).exists())
+
+
 RULES = (
     Rule("deleted", Job.files_removed_at, lambda: Job.deleted_at.is_not(None), _remove_all),
     Rule("logs", Job.logs_removed_at, lambda: _ended(settings().keep_logs_days), _remove_logs),
     Rule("curves", Job.curves_thinned_at, lambda: _ended(settings().keep_curves_days), _thin_curves),
+    Rule(
+        "events",
+        Job.events_removed_at,
+        lambda: and_(_ended(settings().keep_events_days), _history_is_told()),
+        _remove_events,
+    ),
 )

@@ -68,17 +68,21 @@ def place_all(session: Session, leadership: Leadership) -> Pass:
     began = time.perf_counter()
     if not leaders.confirm(session, leadership):
         return Pass(leading=False)
-    if line.is_empty(session):  # most passes of most nights
-        return Pass(True, seconds=time.perf_counter() - began)
+    placed, waiting = (0, 0) if line.is_empty(session) else _place_and_tell(session)
+    seconds = time.perf_counter() - began
+    leaders.took(session, leadership, seconds)
+    return Pass(True, placed, waiting, seconds)
+
+
+def _place_and_tell(session: Session) -> tuple[int, int]:
+    """How many were placed, and how many wait."""
     queued = line.queued(session)
     found = look(session, queued)
     for victim, beneficiary in found.victims.items():  # before placing: parts are locked before jobs
         verbs.vacate(session, victim, StopFor.preempt, f"for job {beneficiary}")
     placed = sum(_place(session, placement) for placement in found.placements)
     _say(session, found.waiting, queued.facts)
-    seconds = time.perf_counter() - began
-    leaders.took(session, leadership, seconds)
-    return Pass(True, placed, len(found.waiting), seconds)
+    return placed, len(found.waiting)
 
 
 def look(session: Session, queued: Queued) -> Plan:

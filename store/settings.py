@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     keep_curves_days: NonNegativeFloat = Field(
         90, description="Curves of jobs are thinned so long after their end; 0 keeps every point."
     )
+    keep_events_days: NonNegativeFloat = Field(
+        90, description="Events of jobs, but for warnings and the end, go so long after their end; 0 keeps them."
+    )
     webhook_allow: str = Field("", description="Hosts and ranges in house that webhooks may call: a.lan,10.1.0.0/16.")
 
     @model_validator(mode="after")

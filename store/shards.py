@@ -7,9 +7,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cmac_core.specs import JOB_SPEC, Pack
-from store import compatibility
 from store.errors import Incompatible, InvalidSpec, UnknownReference
-from store.keys import Principal
+from store.references import References
 from store.states import FINAL, JobState
 from store.tables import Job
 
@@ -39,14 +38,14 @@ def newest(session: Session, job_id: UUID) -> UUID:
     return job_id
 
 
-def check(session: Session, resolved: "Resolved", principal: Principal, found: "Findings") -> None:
+def check(references: References, resolved: "Resolved", found: "Findings") -> None:
     """Every share once, packed alike, none without hope; the merge waits for all of them."""
     spec = resolved.spec
     assert isinstance(spec, Pack)
     indices: dict[int, int] = {}
     for place, shard in enumerate(spec.merge):
         pointer = f"/merge/{place}/job"
-        job = compatibility.lock_parent(session, newest(session, shard.job), principal)
+        job = references.parents[newest(references.session, shard.job)]
         if job is None:
             found.add(UnknownReference, pointer, "there is no such job", str(shard.job))
             continue

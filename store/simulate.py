@@ -18,6 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("trace", type=Path, help=columns)
     parser.add_argument("--nodes", required=True, help="machines and the GPUs of each, as in 4x8,2x4")
     parser.add_argument("--pass-s", type=float, default=PASS_S, help="seconds whose events are looked at together")
+    parser.add_argument("--no-preemption", action="store_true", help="nobody has to leave for a higher tier")
     options = parser.parse_args(argv)
     try:
         machines = read_cluster(options.nodes)
@@ -25,7 +26,8 @@ def main(argv: list[str] | None = None) -> int:
     except BadTrace as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    sys.stdout.write(json.dumps(report(replay(asks, machines, options.pass_s), machines)) + "\n")
+    found = replay(asks, machines, options.pass_s, preemption=not options.no_preemption)
+    sys.stdout.write(json.dumps(report(found, machines)) + "\n")
     return 0
 
 

@@ -1,7 +1,8 @@
 """The policy on a described cluster: a trace of submissions replayed by the very code that places jobs (QUEUE 4).
 
-What it does not have: jobs that fail or are cancelled, machines that break; a preempted job loses nothing. Jobs run for
-as long as the trace says; the policy knows only for how long they were expected to.
+What it does not have: jobs that fail or are cancelled, machines that break. A preempted job does again what the trace
+says of it (`redo_s`), without that nothing: it saves before it leaves. Jobs run for as long as the trace says; the
+policy knows only for how long they were expected to.
 """
 
 import csv
@@ -10,20 +11,21 @@ import re
 import statistics
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from store.line import HALF_LIFE_S, MARGIN
-from store.policy import HOUR, Free, Pending, Running, Spot, plan
+from store.policy import HOUR, PATIENCE, Free, Patience, Pending, Running, Spot, plan
 from store.states import DeviceKind, Priority
 
 COLUMNS = ("submitted", "user", "gpus", "runtime_s")
-OPTIONAL = ("project", "priority", "expected_s", "nodes")
+OPTIONAL = ("project", "priority", "expected_s", "nodes", "preemptible", "redo_s")
 SHORT_S = 600.0  # a slowdown counts a shorter job as this long, or seconds of waiting would be all that it tells
 PASS_S = 60.0  # events within it are looked at together
 GPU = DeviceKind.gpu
+TRUTHS = {"": False, "yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}
 
 
 class BadTrace(ValueError):
@@ -41,6 +43,8 @@ class Ask(NamedTuple):
     priority: Priority
     expected_s: float
     nodes: int = 1  # that share the GPUs in equal parts
+    preemptible: bool = False  # as `queue.preemptible`; one of the lowest tier always is
+    redo_s: float = 0.0  # work that it does again after it had to leave, of what it had done
 
 
 class Machine(NamedTuple):
@@ -55,17 +59,20 @@ class Run(NamedTuple):
     start_s: float | None  # the first time
     end_s: float | None
     node: str | None  # the last one; several with a comma between
-    preempted: int = 0
+    preempted: int = 0  # times
+    redone_s: float = 0.0
 
     @property
     def wait_s(self) -> float:
         """All the time in line, also after it had to leave."""
-        return math.inf if self.end_s is None else self.end_s - self.ask.submitted_s - self.ask.runtime_s
+        ran_s = self.ask.runtime_s + self.redone_s
+        return math.inf if self.end_s is None else self.end_s - self.ask.submitted_s - ran_s
 
 
 class Replay(NamedTuple):
     runs: list[Run]
     passes_s: list[float]  # wall time of each pass
+    preemption: bool  # whether jobs had to leave for others at all
 
 
 def read_trace(path: Path) -> list[Ask]:
@@ -95,7 +102,16 @@ def _ask(row: dict[str, str | None], where: str) -> Ask:
     expected_s = _number(row, "expected_s", where) if row.get("expected_s") else MARGIN * runtime_s
     user = row.get("user") or ""
     project = row.get("project") or "default"
-    return Ask(_moment(row, where), user, gpus, runtime_s, project, Priority(priority), expected_s, nodes)
+    redo_s = _number(row, "redo_s", where) if row.get("redo_s") else 0.0
+    tier, willing = Priority(priority), _truth(row, "preemptible", where)
+    return Ask(_moment(row, where), user, gpus, runtime_s, project, tier, expected_s, nodes, willing, redo_s)
+
+
+def _truth(row: dict[str, str | None], column: str, where: str) -> bool:
+    text = row.get(column) or ""
+    if text.lower() not in TRUTHS:
+        raise BadTrace(f"{where}: {column} {text!r} is neither yes nor no")
+    return TRUTHS[text.lower()]
 
 
 def _count(row: dict[str, str | None], column: str, where: str) -> int:
@@ -171,8 +187,11 @@ class _Held(NamedTuple):
     spots: tuple[Spot, ...]
 
 
-def replay(asks: Sequence[Ask], machines: Sequence[Machine], pass_s: float = PASS_S) -> Replay:
+def replay(
+    asks: Sequence[Ask], machines: Sequence[Machine], pass_s: float = PASS_S, *, preemption: bool = True
+) -> Replay:
     """Every submission placed by the policy, which looks at the queue whenever something happened."""
+    patience = PATIENCE if preemption else PATIENCE._replace(preempt_after_s=math.inf)
     nodes = {uuid.uuid4(): machine for machine in machines}
     free = {node: [uuid.uuid4() for _ in range(machine.gpus)] for node, machine in nodes.items()}
     ids = {uuid.UUID(int=i): ask for i, ask in enumerate(asks)}
@@ -194,6 +213,7 @@ def replay(asks: Sequence[Ask], machines: Sequence[Machine], pass_s: float = PAS
     again, now = False, 0.0
     while upcoming or held or again:
         events = [one.end_s for one in held.values()] + ([upcoming[1].submitted_s] if upcoming else [])
+        events += _ends_of_patience(waiting.values(), held.values(), now, patience) if preemption else []
         # Devices of those that had to leave are given out in the next pass.
         now = now + pass_s if again else math.ceil(min(events) / pass_s) * pass_s
         again = False
@@ -211,7 +231,8 @@ def replay(asks: Sequence[Ask], machines: Sequence[Machine], pass_s: float = PAS
             [Free(node, machine.name, GPU, tuple(free[node]), machine.gpus) for node, machine in nodes.items()],
             [spot for job, one in held.items() for spot in _running(job, one, now)],
             ledger.used,
-            datetime.fromtimestamp(now, UTC),
+            now=datetime.fromtimestamp(now, UTC),
+            patience=patience,
         )
         passes.append(time.perf_counter() - began)
         for placement in made.placements:
@@ -226,12 +247,23 @@ def replay(asks: Sequence[Ask], machines: Sequence[Machine], pass_s: float = PAS
             names = ",".join(nodes[spot.node].name for spot in placement.spots)
             runs[placement.job] = was._replace(end_s=end_s, node=names)
         for job in made.victims:
-            over = give_back(job)
-            left[job], waiting[job] = over.end_s - now, over.ask
-            runs[job] = runs[job]._replace(preempted=runs[job].preempted + 1)
+            over, was = give_back(job), runs[job]
+            left_s = over.end_s - now
+            lost_s = min(over.ask.redo_s, over.ask.runtime_s - left_s)
+            left[job], waiting[job] = left_s + lost_s, over.ask
+            runs[job] = was._replace(preempted=was.preempted + 1, redone_s=was.redone_s + lost_s)
         again = bool(made.victims)
     never = [Run(ask, None, None, None) for ask in waiting.values()]
-    return Replay([*runs.values(), *never], passes)
+    return Replay([*runs.values(), *never], passes, preemption)
+
+
+def _ends_of_patience(waiting: Collection[Ask], held: Collection[_Held], now: float, patience: Patience) -> list[float]:
+    """When one that waits may have others leave, and when one that runs may have to: later than now."""
+    highest = min((ask.priority.rank for ask in waiting), default=math.inf)
+    lowest = max((one.ask.priority.rank for one in held), default=-math.inf)
+    found = [ask.submitted_s + patience.preempt_after_s for ask in waiting if ask.priority.rank < lowest]
+    found += [one.start_s + patience.least_run_s for one in held if one.ask.priority.rank > highest]
+    return [moment for moment in found if moment > now]
 
 
 def _pending(job: uuid.UUID, ask: Ask) -> Pending:
@@ -243,8 +275,9 @@ def _running(job: uuid.UUID, held: _Held, now: float) -> list[Running]:
     elapsed, ask = now - held.start_s, held.ask
     left_s = max(ask.expected_s - elapsed, 60.0)
     found = Running(
-        job, job, GPU, 0, left_s, project=ask.project, owner=ask.user, tier=ask.priority.rank, ran_s=elapsed
-    )
+        job, job, GPU, 0, left_s, project=ask.project, owner=ask.user, tier=ask.priority.rank,
+        preemptible=ask.preemptible, ran_s=elapsed, unsaved_s=min(ask.redo_s, elapsed),
+    )  # fmt: skip
     return [found._replace(node=spot.node, devices=len(spot.devices)) for spot in held.spots]
 
 
@@ -261,14 +294,15 @@ def report(found: Replay, machines: Sequence[Machine]) -> dict[str, Any]:
     return {
         "jobs": len(found.runs),
         "never": len(found.runs) - len(runs),
+        "preemption": found.preemption,
         "preemptions": sum(run.preempted for run in runs),
         "gpus": gpus,
         "span_h": round((end - begin) / HOUR, 2),
         "utilization": round(busy / (gpus * (end - begin)), 4) if end > begin else None,
-        "wait": waits(runs),
-        "by_priority": {str(tier): waits(some) for tier in Priority if (some := _of(runs, tier))},
+        "wait": _told(runs),
+        "by_priority": {str(tier): _told(some) for tier in Priority if (some := _of(runs, tier))},
         "by_user": [
-            {"project": who[0], "user": who[1], **waits(of[who]), "gpu_hours": _gpu_hours(of[who]), "slowdown": one}
+            {"project": who[0], "user": who[1], **_told(of[who]), "gpu_hours": _gpu_hours(of[who]), "slowdown": one}
             for who, one in zip(users, (round(one, 2) for one in slow), strict=True)
         ],
         "fairness": round(jain(slow), 4) if slow else None,
@@ -298,6 +332,12 @@ def jain(values: Sequence[float]) -> float:
 def waits(runs: Sequence[Run]) -> dict[str, Any]:
     """How many jobs, and how long they waited, in hours."""
     return {"jobs": len(runs), **{f"wait_{name}_h": v for name, v in _spread([r.wait_s / HOUR for r in runs]).items()}}
+
+
+def _told(runs: Sequence[Run]) -> dict[str, Any]:
+    """Their waits, how many of them had to leave for others, and GPU-hours of work done twice for that."""
+    redone = sum(run.ask.gpus * run.redone_s for run in runs) / HOUR
+    return {**waits(runs), "preempted": sum(run.preempted > 0 for run in runs), "redone_gpu_hours": round(redone, 2)}
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from cmac_core.specs import JOB_SPEC, Finetune, Import, JobSpec, Pack, Pretrain, Queue, SoundingObjects
 from cmac_core.specs.problems import FieldProblem
-from store import capacity, compatibility, facts, quotas, roots, shards
+from store import compatibility, facts, quotas, roots, shards
 from store.capacity import Capacity, Machine
 from store.errors import (
     Forbidden,
@@ -24,9 +24,10 @@ from store.errors import (
 )
 from store.keys import Principal, Role
 from store.policy import ANYWHERE, Wants
+from store.references import References
 from store.settings import settings
-from store.states import WAITING, JobState, Priority
-from store.tables import Dataset, Job, Project
+from store.states import FINAL, WAITING, JobState, Priority
+from store.tables import Dataset, Job
 
 CHECKPOINT_BYTES = 16 * 33_000_000 * 2  # both encoders with momentum and keys at width 64, roughly
 
@@ -37,6 +38,7 @@ class Resolved:
 
     spec: JobSpec
     rank: int
+    body: dict[str, Any] = field(default_factory=dict)  # the spec as it is stored
     gpus: int = 0
     cpu_slots: int = 0
     wants: Wants = ANYWHERE
@@ -44,13 +46,14 @@ class Resolved:
     checkpoint_id: UUID | None = None
     checkpoint_job: UUID | None = None
     parents: dict[UUID, str] = field(default_factory=dict)
+    waits: bool = False  # some parent is not final yet
     feasible_nodes: list[str] = field(default_factory=list)
     warnings: list[tuple[str, str]] = field(default_factory=list)  # pointer, message
 
     @property
     def sha256(self) -> str:
         """Of the canonical JSON of the spec."""
-        text = json.dumps(self.spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(self.body, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -74,26 +77,31 @@ class Findings:
                 raise kind([problem for _, problem in self.problems], **members)
 
 
-def resolve(session: Session, spec: JobSpec, principal: Principal, known: Capacity | None = None) -> Resolved:
-    """Check and resolve. Locks the parents, so that none becomes final unseen. Raises as `jobs.submit` says.
+def resolve(session: Session, spec: JobSpec, principal: Principal) -> Resolved:
+    """Check one spec and its submitter. Locks the parents and raises as `jobs.submit` says."""
+    check_rights(session, spec.queue, principal)
+    return check(References(session, principal), spec)
 
-    `known` is the lab's capacity, for who resolves many specs at once and has checked rights and quota for all.
+
+def check(references: References, spec: JobSpec) -> Resolved:
+    """Check and resolve; for who resolves many specs at once and has checked rights and quota for all.
+
+    Locks the parents. Raises InvalidSpec, UnknownReference, Incompatible, Infeasible.
     """
-    if known is None:
-        check_rights(session, spec.queue, principal)
     found = Findings()
     resolved = Resolved(spec=spec, rank=Priority(spec.queue.priority).rank)
-    if session.scalar(select(Project.id).where(Project.name == spec.queue.project)) is None:
+    if not references.projects[spec.queue.project]:
         found.add(UnknownReference, "/queue/project", f"there is no project {spec.queue.project!r}", spec.queue.project)
-    compatibility.find_parents(session, resolved, principal, found)
+    compatibility.find_parents(references, resolved, found)
     if isinstance(spec, Pack | Import):
-        _check_source(session, spec, found)
+        _check_source(references.session, spec, found)
         if isinstance(spec, Pack):
-            shards.check(session, resolved, principal, found)
+            shards.check(references, resolved, found)
     else:
-        compatibility.check_references(session, resolved, principal, found)
-    _give_resources(known or capacity.known(session), resolved, found)
+        compatibility.check_references(references, resolved, found)
+    _give_resources(references.capacity, resolved, found)
     found.raise_if_any()
+    resolved.waits = any(parent.state not in FINAL for one in resolved.parents if (parent := references.parents[one]))
     # Validated anew, so that what is stored is what any reader would read.
     body = spec.model_dump(mode="json")
     if resolved.dataset is not None:
@@ -102,6 +110,7 @@ def resolve(session: Session, spec: JobSpec, principal: Principal, known: Capaci
     if body.get("precision") == "auto":
         body["precision"] = "bf16" if resolved.gpus else "fp32"
     resolved.spec = JOB_SPEC.validate_python(body)
+    resolved.body = resolved.spec.model_dump(mode="json")
     return resolved
 
 

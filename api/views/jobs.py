@@ -63,6 +63,7 @@ class JobRow(View):
     waiting: dict[str, Any] | None = Field(description="Why it does not run: code, text, expected_start.")
     logs_removed_at: Time | None = Field(description="By retention, some time after the job's end.")
     curves_thinned_at: Time | None = Field(description="By retention: of long curves some points a part remain.")
+    events_removed_at: Time | None = Field(description="By retention: of its events warnings and the end remain.")
     progress: dict[str, Any] | None = Field(description="phase, step, of, rate, unit, eta_s of the newest attempt.")
     links: LinksView
 

@@ -1,4 +1,4 @@
-"""Others' software that ours is measured against, installed apart by `make peers` (.venv-peers): none of it is needed."""
+"""Others' software, to measure ours against. `make peers` installs it apart, into .venv-peers; nothing needs it."""
 
 from pathlib import Path
 

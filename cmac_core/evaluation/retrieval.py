@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-ROWS = 4096  # queries ranked at a time
+ROWS = 512  # queries ranked at a time: their similarities should stay near the processor
 
 
 # Shape suffixes: Q queries, G gallery videos, D features, K neighbors kept.
@@ -31,9 +31,10 @@ def rank(queries_QD: Tensor, gallery_GD: Tensor, k: int) -> Ranking:
 
 def _rank(queries_QD: Tensor, gallery_GD: Tensor, k: int) -> Ranking:
     similarity_QG = queries_QD @ gallery_GD.float().T
-    values_QK, found_QK = similarity_QG.topk(k, dim=1)
+    values_QK, found_QK = similarity_QG.topk(min(k + 1, len(gallery_GD)), dim=1)
     # Among equals at the border topk takes any: such rows are sorted in full.
-    torn_Q = (similarity_QG >= values_QK[:, -1:]).sum(1) > k
+    torn_Q = (values_QK[:, k - 1 : k] == values_QK[:, k:]).any(1)
+    values_QK, found_QK = values_QK[:, :k], found_QK[:, :k]
     if torn_Q.any():
         values, found = similarity_QG[torn_Q].sort(dim=1, descending=True, stable=True)
         values_QK[torn_Q], found_QK[torn_Q] = values[:, :k], found[:, :k]

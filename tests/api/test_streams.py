@@ -269,6 +269,8 @@ def test_logs_that_retention_removed_are_gone_and_say_since_when(lab: Any) -> No
         assert (gone.status_code, gone.json()["code"]) == (410, "gone")
         assert gone.json()["removed_at"][:19] == row["logs_removed_at"][:19]
     assert row["curves_thinned_at"]
+    assert row["events_removed_at"]
+    assert [event.type for event in follow(lab, f"/jobs/{job}/events/stream")] == ["end"]
     assert lab.http.get(f"/results/{job}").json()["values"][0]["value"] == 57.9
 
 

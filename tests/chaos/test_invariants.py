@@ -14,6 +14,7 @@ from chaos.history import History
 from chaos.invariants import ALWAYS, AT_REST, Watch, broken
 from cmac_core.events import EventLog
 from cmac_core.events import Metrics as Line
+from store import job_events
 from store.states import AttemptState, CheckpointState, JobState, PartState
 from store.tables import Artifact, Attempt, Checkpoint, DeviceLease, Job, JobEvent, Metric, Part, Result, ResultValue
 
@@ -78,6 +79,13 @@ def good(tmp_path: Path) -> History:
 def test_a_good_history_breaks_nothing(good: History) -> None:
     assert broken(AT_REST, good) == []
     assert set(ALWAYS) < set(AT_REST)
+
+
+def test_what_retention_left_of_a_history_breaks_nothing(good: History) -> None:
+    good.events = [event for event in good.events if event.type in job_events.KEPT]
+    assert broken(AT_REST, good)
+    good.jobs[0].events_removed_at = at(90 * 24 * 3600)
+    assert broken(AT_REST, good) == []
 
 
 def lease_twice(history: History) -> None:

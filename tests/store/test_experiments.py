@@ -7,13 +7,14 @@ import pytest
 from sqlalchemy import event, func, select
 
 from cmac_core.events import Result, Value, Warned
+from cmac_core.specs import JOB_SPEC
 from cmac_core.specs.experiment import Experiment as Spec
-from store import dry_runs, experiment_results, experiments, jobs, line, quotas
+from store import dry_runs, experiment_results, experiments, job_events, jobs, line, notices, quotas
 from store.ends import Reason
 from store.errors import BadRequest, Forbidden, InvalidSpec, NotFound, QuotaExceeded, SpecProblem, UnknownReference
 from store.keys import Principal, Role
 from store.states import JobState
-from store.tables import Cell, Experiment, Job, JobEdge
+from store.tables import Audit, Cell, Experiment, Job, JobEdge
 from tests.store.lab import Lab
 
 GRID: dict[str, Any] = {
@@ -304,11 +305,54 @@ def test_what_jobs_warn_of_stands_in_the_result_once(lab: Lab) -> None:
     assert warnings[-1] == "table-2 cos1 seed 0: this is slow"
 
 
-def test_many_jobs_are_one_transaction_of_a_few_queries_each(lab: Lab) -> None:
-    asked: list[str] = []
-    engine = lab.session.get_bind()
-    event.listen(engine, "before_cursor_execute", lambda *of: asked.append(of[2]))
-    submit(lab, **GRID, seeds=list(range(20)))
-    assert count(lab, Job) == 80
-    assert len(asked) < 15 * 80
-    assert not [text for text in asked if text.startswith("COMMIT")]
+def left(lab: Lab, found: Job) -> list[Any]:
+    """Columns, events, edges and trail of a job, but for ids and times."""
+    own = {"id", "name", "labels", "spec", "spec_sha256", "submitted_at", "updated_at", "waiting"}
+    columns = {column.key: getattr(found, column.key) for column in Job.__table__.columns if column.key not in own}
+    edges = [(edge.parent, edge.kind) for edge in lab.session.scalars(select(JobEdge).filter_by(child=found.id))]
+    history = [(one.seq, one.type, one.actor, one.data) for one in job_events.after(lab.session, found.id)]
+    trail = lab.session.scalars(select(Audit).where(Audit.target == str(found.id)))
+    return [columns, edges, history, [(one.principal, one.action, sorted(one.after or {})) for one in trail]]
+
+
+def test_a_job_of_an_experiment_leaves_what_one_submitted_alone_leaves(lab: Lab) -> None:
+    experiment = submit(lab)
+    for cell in ("grid/a/0", "grid/a/0/found"):
+        ours = job(lab, experiment, cell)
+        alone = jobs.submit(lab.session, JOB_SPEC.validate_python(ours.spec), lab.principal)
+        assert left(lab, lab.again(ours)) == left(lab, alone)
+
+
+def test_listeners_hear_of_every_job_of_it(open_lab: Lab) -> None:
+    with notices.Listener(notices.QUEUE, notices.JOBS) as listener:
+        experiment = submit(open_lab)
+        open_lab.session.commit()
+        heard = list(iter(lambda: listener.wait(2.0), []))
+    told = [(notice.channel, notice.payload) for some in heard for notice in some]
+    members = [(notices.JOBS, str(found.id)) for found, _ in experiments.jobs_of(open_lab.session, experiment)]
+    assert sorted(told) == sorted([*members, (notices.QUEUE, "")])
+
+
+EVALUATIONS: dict[str, Any] = {
+    "base": {"kind": "retrieval", "dataset": "moving", "scale": "small"},
+    "rows": [{"key": "a"}, {"key": "b", "set": {"n_clips": 3}}],
+}
+
+
+@pytest.mark.parametrize("named", ["none", "id", "job"])
+def test_many_jobs_are_one_transaction_of_as_many_statements_as_few(lab: Lab, named: str) -> None:
+    trained = lab.submit()
+    lab.succeed(trained)
+    checkpoint = {"id": {"id": str(trained.resume_checkpoint)}, "job": {"job": str(trained.id)}}.get(named)
+    fields = GRID if checkpoint is None else EVALUATIONS | {"base": EVALUATIONS["base"] | {"checkpoint": checkpoint}}
+    of: list[list[str]] = []
+    event.listen(
+        lab.session.connection(), "before_cursor_execute", lambda *told: of[-1].append(told[2]) if of else None
+    )
+    for seeds in ([50], list(range(40))):
+        lab.session.expunge_all()
+        of.append([])
+        submit(lab, **fields, seeds=seeds)
+    few, many = of
+    assert len(many) == len(few) < 40, [text[:80] for text in many]
+    assert not [text for text in many if text.startswith("COMMIT")]

@@ -1,9 +1,10 @@
 """Parents and children, cancel, retry, lists."""
 
 import uuid
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select, text
 
 from store import attempts, job_events, jobs, verbs
 from store.ends import Reason
@@ -44,6 +45,19 @@ def test_a_child_of_a_finished_parent_does_not_wait(lab: Lab) -> None:
     trained = lab.submit()
     lab.succeed(trained)
     assert lab.submit("retrieval", checkpoint={"job": str(trained.id)}).state is JobState.queued
+
+
+def test_the_history_of_a_child_of_a_finished_parent_tells_that_it_was_blocked_and_released(lab: Lab) -> None:
+    parent = lab.submit()
+    lab.succeed(parent)
+    child = lab.submit("retrieval", checkpoint={"job": str(parent.id)})
+    told = [(event.seq, event.actor, event.data) for event in job_events.after(lab.session, child.id)]
+    nothing = {"reason": None, "detail": "", "hint": ""}
+    assert told == [
+        (1, "admin", {"state": "blocked", "was": None, "epoch": 0}),
+        (2, "system", {"state": "queued", "was": "blocked", "epoch": 0} | nothing),
+    ]
+    assert (child.event_seq, child.version, child.waiting) == (2, 2, None)
 
 
 def test_a_waiting_job_is_cancelled_at_once(lab: Lab) -> None:
@@ -233,6 +247,24 @@ def test_filters_choose_and_name_what_is_allowed(lab: Lab) -> None:
         found(submitted_after=["yesterday"])
     with pytest.raises(BadFilter):
         jobs.page(lab.session, lab.principal, {}, sort="color")
+
+
+@pytest.mark.parametrize("names", [["nobody"], ["nobody", "neither"], ["run 1999"]])
+def test_a_rare_name_is_not_looked_for_among_all_jobs(lab: Lab, names: list[str]) -> None:
+    like = lab.submit("retrieval")
+    many = """
+        INSERT INTO jobs (id, project, owner, name, kind, spec, spec_sha256, state, priority)
+        SELECT gen_random_uuid(), project, owner, 'run ' || i, kind, spec, '', 'succeeded', 2
+          FROM jobs, generate_series(1, 2000) AS i WHERE id = :like
+    """
+    lab.session.execute(text(many), {"like": like.id})
+    lab.session.execute(text("ANALYZE jobs"))
+    asked: list[tuple[str, Any]] = []
+    event.listen(lab.session.connection(), "before_cursor_execute", lambda *told: asked.append(told[2:4]))
+    jobs.page(lab.session, lab.principal, {"name": names})
+    statement, values = asked[-1]
+    plan = lab.session.connection().exec_driver_sql(f"EXPLAIN {statement}", values).scalars().all()
+    assert "ix_jobs_name" in "\n".join(plan)
 
 
 def test_a_cursor_belongs_to_its_list(lab: Lab) -> None:

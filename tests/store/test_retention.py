@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 
-from cmac_core.events import Metrics
-from store import checkpoints, deletion, figures, jobs, metrics, retention, verbs
+from cmac_core.events import Metrics, Warned
+from store import checkpoints, deletion, figures, job_events, jobs, metrics, retention, verbs
 from store.ends import Reason
 from store.errors import Gone, IllegalMove, InUse, UnknownReference
 from store.settings import settings
@@ -45,7 +45,7 @@ def test_logs_go_ninety_days_after_the_end_and_nothing_else_does(open_lab: Lab) 
     old, young = ended(open_lab, 91), ended(open_lab, 89)
     live = open_lab.submit("retrieval")
     open_lab.session.commit()
-    assert retention.run_pass() == {"logs": 1, "curves": 1}
+    assert retention.run_pass() == {"logs": 1, "curves": 1, "events": 1}
     open_lab.session.refresh(old)
     assert (left(old.id), left(young.id)) == (["spec.json"], ["log-1.txt", "log.txt", "spec.json"])
     assert (old.logs_removed_at is not None, young.logs_removed_at, live.logs_removed_at) == (True, None, None)
@@ -59,20 +59,22 @@ def test_zero_days_keep_everything(open_lab: Lab, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("CMAC_KEEP_CURVES_DAYS", "0")
     settings.cache_clear()
     job = ended(open_lab, 5000, points=100)
+    monkeypatch.setenv("CMAC_KEEP_EVENTS_DAYS", "0")
+    settings.cache_clear()
     assert retention.run_pass() == {}
-    assert retention.waiting(open_lab.session) == {"deleted": 0, "logs": 0, "curves": 0}
+    assert retention.waiting(open_lab.session) == {"deleted": 0, "logs": 0, "curves": 0, "events": 0}
     assert "log.txt" in left(job.id)
 
 
 def test_a_pass_is_small_and_begins_with_what_ended_first(open_lab: Lab) -> None:
     jobs = [ended(open_lab, days) for days in (100, 300, 200)]
-    assert retention.waiting(open_lab.session) == {"deleted": 0, "logs": 3, "curves": 3}
+    assert retention.waiting(open_lab.session) == {"deleted": 0, "logs": 3, "curves": 3, "events": 3}
     open_lab.session.commit()
-    assert retention.run_pass(batch=2) == {"logs": 2, "curves": 2}
+    assert retention.run_pass(batch=2) == {"logs": 2, "curves": 2, "events": 2}
     assert ["log.txt" in left(job.id) for job in jobs] == [True, False, False]
     told = {figure.name: figure.values for figure in figures.read(open_lab.session)}
-    assert dict(told["cmac_retention_due"]) == {("deleted",): 0, ("logs",): 1, ("curves",): 1}
-    assert dict(told["cmac_retention_jobs"]) == {("deleted",): 0, ("logs",): 2, ("curves",): 2}
+    assert dict(told["cmac_retention_due"]) == {("deleted",): 0, ("logs",): 1, ("curves",): 1, ("events",): 1}
+    assert dict(told["cmac_retention_jobs"]) == {("deleted",): 0, ("logs",): 2, ("curves",): 2, ("events",): 2}
 
 
 def test_a_job_that_another_worker_is_at_is_left_to_it(open_lab: Lab) -> None:
@@ -80,7 +82,46 @@ def test_a_job_that_another_worker_is_at_is_left_to_it(open_lab: Lab) -> None:
     open_lab.session.execute(select(Job).where(Job.id == job.id).with_for_update())
     assert retention.run_pass() == {}
     open_lab.session.rollback()
-    assert retention.run_pass() == {"logs": 1, "curves": 1}
+    assert retention.run_pass() == {"logs": 1, "curves": 1, "events": 1}
+
+
+def types(lab: Lab, job: Job) -> list[str]:
+    return [event.type for event in job_events.after(lab.session, job.id)]
+
+
+def test_of_old_events_warnings_and_the_end_stay(open_lab: Lab) -> None:
+    lab = open_lab
+    old = lab.submit("retrieval")
+    lease = lab.run(old)
+    lab.tell(lease, Warned(code="slow", message="this is slow"))
+    lab.finish(lease, Reason.user_error)
+    old.ended_at = func.now() - timedelta(days=91)
+    young = ended(lab, 89)
+    before = types(lab, old), types(lab, young)
+    lab.session.commit()
+    retention.run_pass()
+    lab.session.refresh(old)
+    assert (types(lab, old), types(lab, young)) == (["warning", "end"], before[1])
+    assert (old.events_removed_at is not None, young.events_removed_at) == (True, None)
+    row = lab.session.scalars(select(Audit).where(Audit.action == "retention.events")).one()
+    assert row.after == {"events": len(before[0]) - 2}
+
+
+def test_a_history_stays_while_a_job_that_lives_waits_for_it_or_retries_it(open_lab: Lab) -> None:
+    lab = open_lab
+    failed, awaited, alone = (ended(lab, 91) for _ in range(3))
+    again = jobs.retry(lab.session, failed.id, lab.principal)
+    child = lab.submit("retrieval", queue={"after": [{"job": str(awaited.id), "kind": "afterany"}], "hold": True})
+    lab.session.commit()
+    assert retention.waiting(lab.session)["events"] == 1
+    lab.session.commit()
+    assert retention.run_pass()["events"] == 1
+    assert [types(lab, one) == ["end"] for one in (failed, awaited, alone)] == [False, False, True]
+    for one in (again, child):
+        verbs.cancel(lab.session, one.id, lab.principal)
+    lab.session.commit()
+    assert retention.run_pass() == {"events": 2}
+    assert types(lab, failed) == types(lab, awaited) == ["end"]
 
 
 def test_a_thinned_curve_keeps_its_ends_its_spikes_and_its_shape(open_lab: Lab) -> None:

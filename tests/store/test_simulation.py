@@ -54,6 +54,30 @@ def test_who_comes_late_with_little_use_goes_before_a_backlog() -> None:
     assert eva.start_s == HOUR  # the second to run
 
 
+def test_a_preempted_job_is_counted_and_does_again_what_was_not_saved() -> None:
+    low = ask(0, 2, 2 * HOUR, "ana")._replace(priority=Priority.low)
+    high = ask(HOUR, 2, HOUR, "eva")._replace(priority=Priority.high)
+    machines = [Machine("n", 2)]
+
+    def told(first: Ask, **how: bool) -> tuple[int, int, float, float, float]:
+        found = report(replay([first, high], machines, 60.0, **how), machines)
+        low_tier = found["by_priority"][str(first.priority)]
+        return (
+            found["preemptions"], low_tier["preempted"], low_tier["redone_gpu_hours"], low_tier["wait_max_h"],
+            found["span_h"],
+        )  # fmt: skip
+
+    # It leaves a minute after the other came, whose hour it waits for, and a pass.
+    assert told(low) == (1, 1, 0.0, pytest.approx(1.017, abs=0.002), pytest.approx(3.02, abs=0.01))
+    half = told(low._replace(redo_s=HOUR / 2))
+    assert half == (1, 1, 1.0, pytest.approx(1.017, abs=0.002), pytest.approx(3.52, abs=0.01))
+    everything = told(low._replace(redo_s=99 * HOUR))  # at most what it had done
+    assert everything[2] == pytest.approx(2 * 61 / 60, abs=0.01)
+    assert told(low, preemption=False) == (0, 0, 0.0, 0.0, 3.0)
+    normal = low._replace(priority=Priority.normal)
+    assert (told(normal)[0], told(normal._replace(preemptible=True))[0]) == (0, 1)
+
+
 def test_the_report_adds_up() -> None:
     asks = [ask(0, 2, 2 * HOUR, "ana"), ask(0, 2, HOUR, "eva"), ask(0, 9, HOUR, "eva")]
     machines = [Machine("n", 2)]
@@ -93,6 +117,8 @@ def test_two_hundred_gpus_for_a_month_are_used_and_shared() -> None:
         ("submitted,user,gpus,runtime_s\n0,ana,1,5\n0,ana,1.5,5\n", "line 3: gpus '1.5' is no whole number"),
         ("submitted,user,gpus,runtime_s\n0,ana,1,nan\n", "line 2: runtime_s 'nan' is no number"),
         ("submitted,user,gpus,runtime_s,priority\n0,ana,1,5,top\n", "line 2: priority 'top' is none of urgent"),
+        ("submitted,user,gpus,runtime_s,preemptible\n0,ana,1,5,maybe\n", "preemptible 'maybe' is neither yes nor no"),
+        ("submitted,user,gpus,runtime_s,redo_s\n0,ana,1,5,-1\n", "line 2: redo_s '-1' is no number of 0 or more"),
     ],
 )
 def test_a_bad_trace_is_named_by_line_and_column(tmp_path: Path, text: str, says: str) -> None:
@@ -119,5 +145,8 @@ def test_times_may_be_written_as_times_and_the_command_prints_json(tmp_path: Pat
     command = [sys.executable, "-m", "store.simulate", str(file), "--nodes", "1x2"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["jobs"] == 2
+    assert json.loads(done.stdout)["preemption"] is True
+    calm = subprocess.run([*command, "--no-preemption"], capture_output=True, text=True, check=True)
+    assert json.loads(calm.stdout)["preemption"] is False
     wrong = subprocess.run([*command[:-1], "two"], capture_output=True, text=True, check=False)
     assert (wrong.returncode, "4x8,2x4" in wrong.stderr, "Traceback" in wrong.stderr) == (2, True, False)

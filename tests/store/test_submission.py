@@ -12,6 +12,7 @@ from store import compatibility, jobs, nodes
 from store.ends import Reason
 from store.errors import Forbidden, Incompatible, Infeasible, InvalidSpec, QuotaExceeded, SpecProblem, UnknownReference
 from store.keys import Principal, Role
+from store.references import References
 from store.states import JobState
 from store.submission import Findings, Resolved
 from store.tables import Audit, Job, JobEdge, Node
@@ -237,7 +238,7 @@ def test_a_foreign_job_is_no_parent(lab: Lab) -> None:
     stranger = Principal("admin", Role.submitter, project="elsewhere")
     found = Findings()
     spec = JOB_SPEC.validate_python({"kind": "retrieval", "dataset": "moving", "checkpoint": {"job": str(trained.id)}})
-    compatibility.check_references(lab.session, Resolved(spec, 2), stranger, found)
+    compatibility.check_references(References(lab.session, stranger), Resolved(spec, 2), found)
     assert {problem.pointer for _, problem in found.problems} == {"/dataset", "/checkpoint/job"}
 
 

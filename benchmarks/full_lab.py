@@ -75,10 +75,11 @@ class FullLab:
             session.execute(text(_FINISH), {"count": count, "like": self._like})
         _analyze("jobs")
 
-    def measure(self, points: int) -> UUID:
-        """Add so many points to curves of finished jobs; one of these jobs."""
+    def measure(self, points: int, steps: int | None = None) -> UUID:
+        """Add so many points to curves of finished jobs, `steps` to each; one of these jobs."""
+        steps = steps or STEPS
         with database.sessions.begin() as session:
-            wanted = {"jobs": points // (STEPS * CURVES), "steps": STEPS, "curves": CURVES}
+            wanted = {"jobs": points // (steps * CURVES), "steps": steps, "curves": CURVES}
             session.execute(text(_MEASURE), wanted)
             job = session.execute(text("SELECT job_id FROM metrics LIMIT 1")).scalar_one()
         _analyze("metrics")

@@ -14,7 +14,7 @@ from cmac_core.data.windows import read_window
 
 def windows(rounds: int) -> Comparison:
     """30 frames and 1 s of sound from a 10 s file of 340 x 256 at 30 fps."""
-    asked = [PYTHON, "-c", "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())"]
+    asked = [str(PYTHON), "-c", "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())"]
     ffmpeg = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "source.mp4", Path(folder) / "packed.mkv"
@@ -23,7 +23,7 @@ def windows(rounds: int) -> Comparison:
         starts = np.random.default_rng(0).uniform(0, SECONDS - 1.1, 10)
 
         def sound(start: float) -> np.ndarray:
-            command = [ffmpeg, "-v", "error", "-i", source, "-f", "s16le", "-ac", "1", "-ar", str(RATE), "-"]
+            command = [ffmpeg, "-v", "error", "-i", str(source), "-f", "s16le", "-ac", "1", "-ar", str(RATE), "-"]
             whole = np.frombuffer(subprocess.run(command, capture_output=True, check=True).stdout, np.int16)
             return whole[int(start * RATE) :][:RATE]
 

@@ -1,0 +1,123 @@
+"""Runs, metrics and lists against MLflow's server: both over HTTP on one kept connection, one server process each.
+
+Both hold 1,000 runs; what is asked for in turn is one more, one of them, the newest 100, and a curve of 1,000 points.
+"""
+
+import itertools
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx2
+from benchmarks.full_lab import EVALUATION, full_lab
+from benchmarks.peers import PYTHON
+from benchmarks.rounds import Comparison, compare
+from store import embedded
+
+RUNS, LISTED, POINTS = 1000, 100, 1000
+API = "/api/2.0/mlflow"
+CALLS = 5  # in a round: one takes a few milliseconds
+
+
+def measure(rounds: int) -> Iterator[Comparison]:
+    """A row for each kind of request."""
+    with full_lab() as lab, lab.served() as ours, _mlflow() as theirs:
+        lab.finish(RUNS)
+        job = lab.measure(10 * POINTS, POINTS)
+        experiment, run = _fill(theirs)
+        number = itertools.count()
+
+        def create() -> Any:
+            return _answer(ours.post("/jobs", json={**EVALUATION, "name": f"run-{next(number)}"}))
+
+        def create_there() -> Any:
+            asked = {"experiment_id": experiment, "run_name": f"run-{next(number)}", "start_time": _now()}
+            return _answer(theirs.post(f"{API}/runs/create", json=asked))
+
+        def read() -> Any:
+            return _answer(ours.get(f"/jobs/{job}"))
+
+        def read_there() -> Any:
+            return _answer(theirs.get(f"{API}/runs/get", params={"run_id": run}))
+
+        def listed() -> Any:
+            return _answer(ours.get("/jobs", params={"limit": LISTED}))["items"]
+
+        def listed_there() -> Any:
+            asked = {"experiment_ids": [experiment], "max_results": LISTED}
+            return _answer(theirs.post(f"{API}/runs/search", json=asked))["runs"]
+
+        def curve() -> Any:
+            return _answer(ours.get(f"/jobs/{job}/metrics", params={"names": "loss/1"}))["series"]["loss/1"]
+
+        def curve_there() -> Any:
+            asked = {"run_id": run, "metric_key": "loss", "max_results": POINTS}
+            return _answer(theirs.get(f"{API}/metrics/get-history", params=asked))["metrics"]
+
+        assert read()["id"] == str(job)
+        assert read_there()["run"]["info"]["run_id"] == run
+        assert len(listed()) == len(listed_there()) == LISTED
+        assert len(curve()["step"]) == len(curve_there()) == POINTS
+        for name, own, other in (
+            ("run creation, MLflow", create, create_there),
+            ("one run read, MLflow", read, read_there),
+            ("100 of 1,000 runs listed, MLflow", listed, listed_there),
+            ("a curve of 1,000 points, MLflow", curve, curve_there),
+        ):
+            yield compare(name, _often(own), _often(other), work=CALLS, unit="calls/s", rounds=rounds)
+
+
+@contextmanager
+def _mlflow() -> Iterator[httpx2.Client]:
+    """Its server with SQLite, as it starts by default, but for one process in place of four: ours is one too."""
+    port = embedded.free_port("127.0.0.1")
+    with tempfile.TemporaryDirectory() as folder:
+        command = [str(PYTHON), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+        command += ["--backend-store-uri", f"sqlite:///{folder}/runs.db", "--default-artifact-root", folder]
+        with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+            address = f"http://127.0.0.1:{port}"
+            try:
+                with httpx2.Client(base_url=address, timeout=120, trust_env=False) as http:
+                    _wait_for(http)
+                    yield http
+            finally:
+                server.terminate()
+
+
+def _fill(http: httpx2.Client) -> tuple[str, str]:
+    """1,000 runs, of which one has a curve: its experiment and its id."""
+    experiment = _answer(http.post(f"{API}/experiments/create", json={"name": "bench"}))["experiment_id"]
+    run = ""
+    for i in range(RUNS):
+        asked = {"experiment_id": experiment, "run_name": f"run-{i}", "start_time": _now()}
+        run = _answer(http.post(f"{API}/runs/create", json=asked))["run"]["info"]["run_id"]
+    points = [{"key": "loss", "value": 1 / (i + 1), "step": i, "timestamp": _now()} for i in range(POINTS)]
+    _answer(http.post(f"{API}/runs/log-batch", json={"run_id": run, "metrics": points}))
+    return experiment, run
+
+
+def _often(call: Any) -> Any:
+    return lambda: [call() for _ in range(CALLS)]
+
+
+def _answer(answer: httpx2.Response) -> Any:
+    assert answer.is_success, answer.text
+    return answer.json()
+
+
+def _now() -> int:
+    return int(1000 * time.time())
+
+
+def _wait_for(http: httpx2.Client) -> None:
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        try:
+            if http.get("/health").status_code == 200:
+                return
+        except httpx2.TransportError:
+            time.sleep(0.2)
+    raise RuntimeError("MLflow's server did not come up")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Select, bindparam, func, literal, select, union_all, update
 from sqlalchemy.orm import Session
 
 from cmac_core.specs import JOB_SPEC, JobSpec
@@ -20,6 +20,7 @@ from store.states import (
     FINAL,
     VERBS,
     DeviceKind,
+    EdgeKind,
     JobState,
 )
 from store.tables import Cell, Experiment, Job, JobEdge
@@ -157,16 +158,23 @@ def queue(session: Session, limit: int = 200) -> list[Job]:
     return [found[job] for job in ids]
 
 
+def _edges_of(side: str, mine: Any, other: Any) -> Select[str, UUID, EdgeKind, JobState]:
+    columns = (literal(side), Job.id, JobEdge.kind, Job.state)
+    return select(*columns).join(JobEdge, other == Job.id).where(mine == bindparam("job"))
+
+
+_EDGES = union_all(
+    _edges_of("after", JobEdge.child, JobEdge.parent), _edges_of("before", JobEdge.parent, JobEdge.child)
+)
+
+
 def edges(session: Session, job_id: UUID) -> dict[str, list[dict[str, str]]]:
     """{"after": [{job, kind, state}], "before": [...]}: parents and children."""
 
-    def told(mine: Any, other: Any) -> list[dict[str, str]]:
-        rows = session.execute(
-            select(Job.id, JobEdge.kind, Job.state).join(JobEdge, other == Job.id).where(mine == job_id)
-        )
-        return [{"job": str(job), "kind": str(kind), "state": str(state)} for job, kind, state in rows]
-
-    return {"after": told(JobEdge.child, JobEdge.parent), "before": told(JobEdge.parent, JobEdge.child)}
+    found: dict[str, list[dict[str, str]]] = {"after": [], "before": []}
+    for side, job, kind, state in session.execute(_EDGES, {"job": job_id}):
+        found[side].append({"job": str(job), "kind": str(kind), "state": str(state)})
+    return found
 
 
 def allowed(job: Job) -> list[str]:

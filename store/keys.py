@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -91,31 +91,32 @@ def authenticate(session: Session, token: str) -> Principal:
     """The principal of a key. Raises Unauthenticated without saying what is wrong with it."""
     match = TOKEN.fullmatch(token)
     prefix, secret = match.groups() if match else ("", "")
-    row = session.execute(
-        select(ApiKey, User.role)
-        .join(User, User.name == ApiKey.user)
-        .where(ApiKey.prefix == prefix, ApiKey.revoked_at.is_(None), ~User.disabled)
-        .where(func.coalesce(ApiKey.expires_at > func.now(), True))
-    ).first()
+    key = session.execute(_LIVE, {"prefix": prefix}).first()
     # Compared also when there is no such key, so that both take the same time.
-    known = row[0].secret_sha256 if row else _sha256("")
-    if not hmac.compare_digest(known, _sha256(secret)) or row is None:
+    known = key.secret_sha256 if key else _sha256("")
+    if not hmac.compare_digest(known, _sha256(secret)) or key is None:
         raise Unauthenticated
-    key, users_role = row
-    _touch(session, key)
-    narrower = min(Role(key.role), Role(users_role), key=list(Role).index)
+    if key.stale:
+        _touch(session, key.id)
+    narrower = min(Role(key.role), Role(key.users_role), key=list(Role).index)
     scopes = None if key.scopes is None else frozenset(map(Scope, key.scopes))
     return Principal(key.user, narrower, key.project, key.prefix, scopes)
 
 
-def _touch(session: Session, key: ApiKey) -> None:
-    # Once a minute is enough, and SKIP LOCKED keeps two requests of one key from waiting for each other.
-    stale = (
-        select(ApiKey.id)
-        .where(ApiKey.id == key.id)
-        .where(func.coalesce(ApiKey.last_used_at < func.now() - timedelta(minutes=1), True))
-        .with_for_update(skip_locked=True)
-    )
+# Said once: it is asked with every request, and to put it together takes as long as to run it.
+_STALE = func.coalesce(ApiKey.last_used_at < func.now() - timedelta(minutes=1), True)  # once a minute is enough
+_SHOWN = (ApiKey.id, ApiKey.prefix, ApiKey.user, ApiKey.role, ApiKey.project, ApiKey.scopes, ApiKey.secret_sha256)
+_LIVE = (
+    select(*_SHOWN, User.role.label("users_role"), _STALE.label("stale"))
+    .join(User, User.name == ApiKey.user)
+    .where(ApiKey.prefix == bindparam("prefix"), ApiKey.revoked_at.is_(None), ~User.disabled)
+    .where(func.coalesce(ApiKey.expires_at > func.now(), True))
+)
+
+
+def _touch(session: Session, key_id: UUID) -> None:
+    # SKIP LOCKED keeps two requests of one key from waiting for each other.
+    stale = select(ApiKey.id).where(ApiKey.id == key_id, _STALE).with_for_update(skip_locked=True)
     session.execute(update(ApiKey).where(ApiKey.id.in_(stale)).values(last_used_at=func.now()))
 
 

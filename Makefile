@@ -9,7 +9,7 @@ export CMAC_API_PORT ?= 0
 export PYTHONDONTWRITEBYTECODE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-fast test-system check format bench results chaos afternoon lock clean
+.PHONY: help setup demo up down test test-fast test-system check format bench peers results chaos afternoon lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,10 @@ format: $(READY) ## Put the code into its standard form
 
 bench: $(READY) ## Measure against plain references, and the full service against limits (QUICK=1: under 5 minutes)
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+
+peers: $(READY) ## Install others' software into .venv-peers, for `make bench` to measure against
+	@test -x .venv-peers/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-peers
+	@$(BIN)/uv pip install --quiet --python .venv-peers/bin/python -r requirements/peers.in
 
 results: $(READY) ## Measure on real recordings over the running service of this checkout (DATA=DIR)
 	@$(BIN)/python -m benchmarks.real_media --data "$(DATA)"

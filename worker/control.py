@@ -15,6 +15,7 @@ from worker.patience import Unreachable, reach
 log = logging.getLogger(__name__)
 
 SCHEDULE_EVERY = 1.0  # s, and at once when told
+RESTED_EVERY = 3.0  # while nobody waits
 REPAIR_EVERY = 5.0
 RELAY_EVERY = 5.0  # and at once when something was placed here
 CALL_EVERY = 2.0
@@ -61,6 +62,8 @@ class Control:
 
     def _schedule(self) -> None:
         done = scheduler.run_pass(self.holder)
+        rests = not done.placed and not done.waiting
+        self.schedule.pause = settings().times.scaled(RESTED_EVERY) if rests else SCHEDULE_EVERY
         if done.placed:
             log.info("placed", extra={"data": {"jobs": done.placed, "waiting": done.waiting, "seconds": done.seconds}})
             self.relay.wake()

@@ -4,7 +4,7 @@ On a CPU the library's convolutions in channels-last memory run near the process
 gradient of a weight that is long in time, and everything where a map has fewer cells than the weight has channels,
 as in the last stages, since there the library spends its time in reordering weights. Both are products of matrices
 that lie in memory as they are needed. What is taken depends on shapes alone, so a run and its resumption take the
-same; on other devices and for narrow networks it is the library's.
+same; on other devices and in small networks it is the library's.
 """
 
 from typing import Any
@@ -15,11 +15,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 WIDE = 64  # channels on both sides from which a product pays
+WORK = 2**24  # multiplications below which calls cost as much as work: small trainings stay the library's
 
 
 def conv_frames(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
     """Frames (N, C, H, W) by a weight (C', C, k, k) and an optional bias (C',): (N, C', H', W')."""
-    if not _ours(x, weight):
+    if not _ours(x, weight, _cells(x, weight, stride, padding)):
         return F.conv2d(x, weight, bias, stride, padding)
     x, weight = _same_type(x, weight)
     if bias is not None:  # folded, for evaluation
@@ -30,14 +31,14 @@ def conv_frames(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, pad
 
 def conv_time(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
     """A map folded to (B, C, T, cells) by a weight (C', C, 3, 1): (B, C', T', cells), one zero before and after."""
-    if bias is not None or not _ours(x, weight):
+    if bias is not None or not _ours(x, weight, x.numel() // x.shape[1] // stride):
         return F.conv2d(x, weight, bias, (stride, 1), (1, 0))
     y: Tensor = _Time.apply(*_same_type(x, weight), stride)
     return y
 
 
-def _ours(x: Tensor, weight: Tensor) -> bool:
-    return x.device.type == "cpu" and min(weight.shape[:2]) >= WIDE
+def _ours(x: Tensor, weight: Tensor, cells: int) -> bool:
+    return x.device.type == "cpu" and min(weight.shape[:2]) >= WIDE and weight.numel() * cells >= WORK
 
 
 def _same_type(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,12 @@ from cmac_core.models.convolution import conv_frames, conv_time
 FRAMES = [(2, 64, 4, 80, 1), (2, 72, 8, 64, 2), (3, 64, 5, 70, 1), (2, 65, 7, 64, 2), (4, 64, 9, 66, 1)]
 
 
+@pytest.fixture(autouse=True)
+def any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products for maps as small as these."""
+    monkeypatch.setattr(convolution, "WORK", 0)
+
+
 def noise(*shape: int) -> torch.Tensor:
     """In fp64, with gradient."""
     return torch.randn(
@@ -69,12 +75,14 @@ def test_under_autocast_products_are_in_its_type_and_gradients_in_the_weights() 
     assert weight.grad.dtype is torch.float32
 
 
-def test_narrow_networks_are_the_librarys_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("channels", "work"), [(32, 0), (64, 2**24)], ids=["narrow", "small"])
+def test_small_networks_are_the_librarys_to_the_bit(channels: int, work: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def unexpected(*_: object) -> None:
         raise AssertionError("a product")
 
     monkeypatch.setattr(convolution, "_patches", unexpected)
-    x, weight = noise(2, 32, 2, 2), noise(96, 32, 3, 3)
+    monkeypatch.setattr(convolution, "WORK", work)
+    x, weight = noise(2, channels, 2, 2), noise(96, channels, 3, 3)
     y, wanted = conv_frames(x, weight, None, 1, 1), F.conv2d(x, weight, None, 1, 1)
     assert torch.equal(y, wanted)
     assert all(map(torch.equal, gradients(y, x, weight), gradients(wanted, x, weight)))

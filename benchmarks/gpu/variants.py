@@ -5,15 +5,14 @@ for timing alone.
 """
 
 from collections.abc import Callable
-from itertools import pairwise
-from typing import Any, cast
+from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cmac_core.models.batch_norm import GroupedBatchNorm
 from cmac_core.models.encoders import channels_last, initialised
+from cmac_core.models.fused_norm import fuse_norms
 from cmac_core.models.r2plus1d import R2Plus1D18, SpatialConv, TemporalConv, VideoBlock
 from cmac_core.objectives.cmac import Cmac
 
@@ -80,57 +79,10 @@ def _multiple(channels: int) -> int:
     return -(-channels // 8) * 8
 
 
-class FusedNorm(GroupedBatchNorm):
-    """Group statistics, normalisation and ReLU as one compiled expression: one view, no loop over groups."""
-
-    relu = False
-
-    def forward(self, x: Tensor) -> Tensor:
-        """As `GroupedBatchNorm.forward`, then ReLU where one follows."""
-        if not self.training:
-            y = super().forward(x)
-            return F.relu_(y) if self.relu else y
-        groups = max(len(x) // (self.group or len(x)), 1)
-        y, mean, variance = _compiled()(x, self.weight, self.bias, groups, self.eps, self.relu)
-        self._track(mean, variance)
-        return y
-
-
-_FUSED: list[Callable[..., Any]] = []
-
-
-def _compiled() -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
-    if not _FUSED:
-        torch._dynamo.config.cache_size_limit = 512  # a kernel for each shape and direction
-        _FUSED.append(torch.compile(_normalised, dynamic=False))
-    return _FUSED[0]
-
-
-def _normalised(
-    x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, relu: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, C, ...) in channels-last memory; also the means over groups of mean and unbiased variance, (C,)."""
-    rows = x.movedim(1, -1).reshape(groups, -1, x.shape[1])
-    wide = rows.float()
-    variance, mean = torch.var_mean(wide, 1, correction=0, keepdim=True)
-    y = (wide - mean) * ((variance + eps).rsqrt() * weight) + bias
-    y = (y.relu() if relu else y).to(x.dtype)
-    count = rows.shape[1]
-    y = y.reshape(x.movedim(1, -1).shape).movedim(-1, 1)
-    return y, mean.detach().mean((0, 1)), variance.detach().mean((0, 1)) * count / (count - 1)
-
-
-def fused(module: nn.Module) -> nn.Module:
-    """Every batch norm of `module` by `FusedNorm`, together with the ReLU that follows it."""
-    for part in module.modules():
-        if isinstance(part, GroupedBatchNorm):
-            part.__class__ = FusedNorm
-        if isinstance(part, nn.Sequential):
-            for first, second in pairwise(list(part)):
-                if isinstance(first, GroupedBatchNorm) and isinstance(second, nn.ReLU):
-                    first.relu = True  # type: ignore[assignment]
-                    part[list(part).index(second)] = nn.Identity()
-    return module
+def fused(encoder: nn.Module) -> nn.Module:
+    """Batch norm of all groups and the ReLU behind it as one compiled expression."""
+    fuse_norms(encoder)
+    return encoder
 
 
 def compiled(module: nn.Module) -> nn.Module:

@@ -13,6 +13,7 @@ from cmac_core.data.manifest import MANIFEST, sha256_of
 from cmac_core.data.windows import Window
 from cmac_core.evaluation.feature_cache import feature_cache
 from cmac_core.evaluation.showing import Preparation, Shown, ahead
+from cmac_core.models.folding import without_norms
 from cmac_core.specs.jobs import Precision
 from cmac_core.training.precision import autocast, resolve
 from cmac_core.training.run import Run, versions
@@ -75,7 +76,7 @@ def encoder_view(
     identity: Mapping[str, Any] | None = None,
 ) -> View:
     """Pooled maps of a frozen encoder, named `name/pool`; `identity` tells which encoder it is."""
-    encoder.eval()
+    folded = without_norms(encoder.eval())
     if identity is not None:
         device = next(encoder.parameters()).device
         identity = {"encoder": identity, "modality": modality, "precision": resolve(precision, device)}
@@ -84,7 +85,7 @@ def encoder_view(
         clips = seen.shown.frames if modality == "video" else seen.shown.spectrogram
         assert clips is not None
         with autocast(precision, clips.device):
-            feature_map = encoder(clips)
+            feature_map = folded(clips)
         return {f"{name}/{pool}": pooled(feature_map, pool) for pool in pools}
 
     return View(tuple(f"{name}/{pool}" for pool in pools), see, identity)

@@ -26,6 +26,7 @@ from cmac_core.training.checkpoint import load_encoders, random_encoders, read_s
 from cmac_core.training.data_parallel import data_parallel, in_channels_last
 from cmac_core.training.errors import UserError
 from cmac_core.training.generators import seed_all
+from cmac_core.training.kernels import take_norm
 from cmac_core.training.optimizer import sgd
 from cmac_core.training.precision import make_ready
 from cmac_core.training.ranks import Ranks
@@ -72,10 +73,11 @@ def run(spec: Finetune, run: Run, ranks: Ranks) -> None:
     objective = _objective(task, start).to(run.device)
     objective = in_channels_last(objective).train()
     trainer = _trainer(task, start, objective, run, ranks)
+    state = None if resume is None else read_state(resume, (Classification.FORMAT,))
+    trainer.norm = take_norm(run, objective, trainer.schedule.total_steps, state)
     # Wrapped first: the wrapper gives all ranks rank 0's buffers, and each has its own to go on with.
     objective.wrap_network(lambda network: data_parallel(network, run.device))
-    if resume is not None:
-        state = read_state(resume, (Classification.FORMAT,))
+    if state is not None:
         check_same(spec, state, task.dataset.summary.manifest_sha256)
         restore(trainer, state)
     trainer.fit()

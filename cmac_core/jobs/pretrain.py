@@ -22,6 +22,7 @@ from cmac_core.training.data_parallel import data_parallel, in_channels_last
 from cmac_core.training.errors import UserError
 from cmac_core.training.generators import seed_all
 from cmac_core.training.initial import start_from
+from cmac_core.training.kernels import take_norm
 from cmac_core.training.optimizer import adamw, sgd
 from cmac_core.training.precision import make_ready
 from cmac_core.training.ranks import Ranks
@@ -47,12 +48,13 @@ def run(spec: Pretrain, run: Run, ranks: Ranks) -> None:
     seed_all(spec.seed, run.rank)
     objective = in_channels_last(build_objective(spec).to(run.device)).train()
     trainer = _trainer(spec, run, ranks, dataset, shown, objective)
+    state = None if resume is None else read_state(resume)
+    trainer.norm = take_norm(run, objective, trainer.schedule.total_steps, state)
     if spec.init is not None and resume is None:
         trainer.init = start_from(run.input(CHECKPOINT), objective, run)
     # Wrapped first: the wrapper gives all ranks rank 0's buffers, and each has its own to go on with.
     objective.wrap_query(lambda query: data_parallel(query, run.device))
-    if resume is not None:
-        state = read_state(resume)
+    if state is not None:
         check_same(spec, state, dataset.summary.manifest_sha256)
         restore(trainer, state)
     trainer.fit()

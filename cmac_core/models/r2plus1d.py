@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cmac_core.models.batch_norm import GroupedBatchNorm
+from cmac_core.models.convolution import conv_frames, conv_time
 
 
 class SpatialConv(nn.Conv3d):
@@ -17,7 +18,7 @@ class SpatialConv(nn.Conv3d):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) to (B, C', T, H', W')."""
         frames = x.transpose(1, 2).flatten(0, 1)
-        y = F.conv2d(frames, self.weight.squeeze(2), None, self.stride[1:], self.padding[1:])
+        y = conv_frames(frames, self.weight.squeeze(2), self.bias, self.stride[1], self.kernel_size[1] // 2)
         return y.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
 
 
@@ -30,7 +31,7 @@ class TemporalConv(nn.Conv3d):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) to (B, C', T', H, W)."""
         # Squeezing the other 1 would give the gradient other strides than the weight.
-        y = F.conv2d(x.flatten(3), self.weight.squeeze(3), None, (self.stride[0], 1), (1, 0))
+        y = conv_time(x.flatten(3), self.weight.squeeze(3), self.bias, self.stride[0])
         return y.unflatten(3, x.shape[3:])
 
 
@@ -45,7 +46,7 @@ class PointwiseConv(nn.Conv3d):
         step = self.stride[0]
         kept = x[:, :, ::step, ::step, ::step]
         frames = kept.transpose(1, 2).flatten(0, 1)
-        y = F.conv2d(frames, self.weight.squeeze(2))
+        y = F.conv2d(frames, self.weight.squeeze(2), self.bias)
         return y.unflatten(0, (kept.shape[0], kept.shape[2])).transpose(1, 2)
 
 

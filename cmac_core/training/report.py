@@ -81,6 +81,7 @@ def common_protocol(trainer: Trainer) -> dict[str, Any]:
         "world_size": trainer.run.world_size,
         "device": trainer.run.device.type,
         "precision": resolve(trainer.precision, trainer.run.device),
+        "norm": trainer.norm,
     }
 
 

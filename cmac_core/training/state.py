@@ -54,6 +54,7 @@ def collect(trainer: "Trainer") -> State:
         "broken": sorted(trainer.broken),
         "seconds": trainer.seconds,
         "init": trainer.init,
+        "norm": trainer.norm,
         "mel": dict(zip(("mean", "std"), trainer.views.mel, strict=True)),
         "dataset": trainer.loader.dataset.summary.manifest_sha256,
         "versions": versions(),

@@ -16,6 +16,7 @@ from cmac_core.specs.jobs import Precision
 from cmac_core.training.agreement import Agreement, gathered
 from cmac_core.training.checkpoint import State
 from cmac_core.training.errors import DataError, Diverged, Left
+from cmac_core.training.kernels import LIBRARY
 from cmac_core.training.meters import History, Meters
 from cmac_core.training.precision import autocast
 from cmac_core.training.ranks import Ranks
@@ -62,6 +63,7 @@ class Trainer:
     step: int = 0
     broken: set[int] = field(default_factory=set)
     seconds: float = 0.0  # spent in training, over all attempts
+    norm: str = LIBRARY  # how batch norm is computed
     init: dict[str, Any] | None = None  # what was taken from the checkpoint of spec.init
 
     def __post_init__(self) -> None:

@@ -4,12 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
-from torch import nn
 
 from benchmarks.gpu import __main__ as gpu
 from benchmarks.gpu.step import SMOKE, Bench
-from benchmarks.gpu.variants import FusedNorm, _normalised, fused, padded
+from benchmarks.gpu.variants import padded
 from cmac_core.models.batch_norm import GroupedBatchNorm
 from cmac_core.models.r2plus1d import R2Plus1D18
 
@@ -38,28 +36,6 @@ def test_a_part_that_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
 def test_nothing_is_begun_when_time_is_up(tmp_path: Path) -> None:
     with Bench(tmp_path, SMOKE, -1).part("views") as go:
         assert not go
-
-
-@pytest.mark.parametrize("relu", [False, True])
-def test_the_fused_norm_is_group_norm_and_relu(relu: bool) -> None:
-    x = torch.randn(6, 5, 3, 4, 4).contiguous(memory_format=torch.channels_last_3d)
-    norm = GroupedBatchNorm(5, 2)
-    with torch.no_grad():
-        norm.weight.uniform_(0.5, 2)
-        norm.bias.uniform_(-1, 1)
-    wanted = norm(x).relu() if relu else norm(x)
-    y, mean, variance = _normalised(x, norm.weight, norm.bias, 3, norm.eps, relu)
-    torch.testing.assert_close(y, wanted)
-    torch.testing.assert_close(0.1 * mean, norm.running_mean)
-    torch.testing.assert_close(0.9 + 0.1 * variance, norm.running_var)
-
-
-def test_fused_takes_every_norm_and_the_relus_behind_them() -> None:
-    network = fused(R2Plus1D18(8, 2))
-    norms = [part for part in network.modules() if isinstance(part, GroupedBatchNorm)]
-    assert all(isinstance(norm, FusedNorm) for norm in norms)
-    assert not [part for part in network.modules() if isinstance(part, nn.ReLU)]
-    assert sum(norm.relu for norm in norms if isinstance(norm, FusedNorm)) == 2 + 8 * 3
 
 
 def test_padded_middle_channels_are_multiples_of_eight() -> None:

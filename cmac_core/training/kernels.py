@@ -1,0 +1,31 @@
+"""Which of two ways to compute the same a training takes. Chosen once in its life, for all ranks, and kept with it."""
+
+from cmac_core.models.fused_norm import disagreement, fuse_norms
+from cmac_core.objectives.base import Objective
+from cmac_core.training.agreement import gathered
+from cmac_core.training.checkpoint import State
+from cmac_core.training.run import Run
+
+LIBRARY, FUSED = "library", "fused"
+FUSED_ON = ("cuda",)
+STEPS = 2_000  # from which a minute of compiling pays
+
+
+def take_norm(run: Run, objective: Objective, steps: int, before: State | None) -> str:
+    """Let batch norm of `objective` be the library's or the fused one, and say which: a rule, and a check.
+
+    The fused one is for GPUs and for trainings of many steps, and only where it agrees with the library's on every
+    rank's device. A training that goes on keeps what it began with.
+    """
+    fused = steps >= STEPS if before is None else before.get("norm", LIBRARY) == FUSED
+    if not fused or run.device.type not in FUSED_ON:
+        return LIBRARY
+    faults = [fault for fault in gathered(disagreement(run.device)) if fault is not None]
+    if faults:
+        run.warn(
+            "fused_norm",
+            f"batch norm stays the library's, which is slower: the fused one does not agree with it here ({faults[0]})",
+        )
+        return LIBRARY
+    fuse_norms(objective)
+    return FUSED

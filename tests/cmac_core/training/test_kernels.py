@@ -1,0 +1,77 @@
+"""How batch norm is computed is chosen once, told, kept with the training and used again by it."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from cmac_core.__main__ import main
+from cmac_core.events import Result, Warned
+from cmac_core.models import fused_norm
+from cmac_core.training import kernels
+from tests.cmac_core.training.conftest import MakeJob
+from tests.cmac_core.training.tiny import Tiny
+
+EVERY_STEP = {"every_s": 0.0001, "keep": 0}
+
+
+def trained(tiny: Tiny) -> Any:
+    """The last state of a job run in this process."""
+    assert main(tiny.arguments) == 0, tiny.events[-1]
+    return torch.load(tiny.checkpoints[-1], weights_only=True)
+
+
+def warnings(tiny: Tiny) -> list[str]:
+    return [event.message for event in tiny.events if isinstance(event, Warned) and event.code == "fused_norm"]
+
+
+def protocol(tiny: Tiny) -> str:
+    (result,) = [event for event in tiny.events if isinstance(event, Result)]
+    return str(result.protocol["norm"])
+
+
+@pytest.fixture
+def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU, in a training as short as the tests'."""
+    monkeypatch.setattr(kernels, "FUSED_ON", ("cpu",))
+    monkeypatch.setattr(kernels, "STEPS", 8)
+
+
+def test_a_cpu_takes_the_librarys(job: MakeJob) -> None:
+    tiny = job("cpu")
+    assert trained(tiny)["norm"] == "library" == protocol(tiny)
+
+
+@pytest.mark.usefixtures("on_cpu")
+def test_a_training_that_goes_on_keeps_its_norm_to_the_bit(job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = job("whole", checkpoints=EVERY_STEP)
+    wanted = trained(whole)
+    assert wanted["norm"] == "fused" == protocol(whole)
+    monkeypatch.setattr(kernels, "STEPS", 9)  # a rule of another version: it would choose the library's
+    resumed = trained(job("resumed", resume=whole.checkpoints[2], checkpoints=EVERY_STEP))
+    assert resumed["norm"] == "fused"
+    assert all(
+        torch.equal(resumed["objective"][name], value)
+        for name, value in wanted["objective"].items()
+        if isinstance(value, torch.Tensor)
+    )
+
+
+def test_a_short_training_does_not_wait_for_a_compiler(job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "FUSED_ON", ("cpu",))
+    assert trained(job("short"))["norm"] == "library"
+
+
+@pytest.mark.usefixtures("on_cpu")
+def test_where_the_two_differ_the_librarys_is_taken_and_told(job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = fused_norm.normalised
+
+    def wrong(*given: Any) -> Any:
+        y, *statistics = right(*given)
+        return (y * 1.001, *statistics)
+
+    monkeypatch.setattr(fused_norm, "normalised", wrong)
+    tiny = job("wrong")
+    assert trained(tiny)["norm"] == "library"
+    (told,) = warnings(tiny)
+    assert "map is off by 1.0e-03 in torch.float32, more than 1e-05" in told

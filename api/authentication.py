@@ -53,7 +53,7 @@ class Needs:
     def __init__(self, role: Role, scope: Scope) -> None:
         self._role, self._scope = role, scope
 
-    def __call__(self, request: Request, principal: PrincipalDep) -> Principal:
+    async def __call__(self, request: Request, principal: PrincipalDep) -> Principal:  # not for a thread: it only looks
         self._check_role(principal)
         principal.require_scope(Scope.read if request.method in ("GET", "HEAD") else self._scope)
         return principal

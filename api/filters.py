@@ -10,7 +10,7 @@ from store import jobs
 Values = Annotated[list[str] | None, Query()]
 
 
-def read_filters(
+async def read_filters(
     request: Request,
     state: Values = None,
     kind: Values = None,

@@ -86,10 +86,11 @@ def series(
 def thin(xs: Sequence[Any], ys: Sequence[float | None], points: int) -> dict[str, Any]:
     """Buckets of equal length with min and max; the first and the last point are buckets of their own."""
     count = len(ys)
-    cuts = list(range(count + 1))
-    if points and count > points:
-        inner = max(1, points - 2)
-        cuts = [0, *(1 + i * (count - 2) // inner for i in range(inner)), count - 1, count]
+    if not points or count <= points:
+        told = list(ys)
+        return {"x": list(xs), "y": told, "min": told, "max": told, "thinned": False, "non_finite": told.count(None)}
+    inner = max(1, points - 2)
+    cuts = [0, *(1 + i * (count - 2) // inner for i in range(inner)), count - 1, count]
     buckets = [range(a, b) for a, b in itertools.pairwise(cuts) if b > a]
     finite = [[y for y in (ys[i] for i in bucket) if y is not None] for bucket in buckets]
     return {

@@ -1,7 +1,9 @@
 """What an operator relies on: health, metrics, ids in the log, and a database that may go and come."""
 
+import asyncio
 import json
 import logging
+import socket
 import stat
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from starlette.testclient import TestClient
 from api.__main__ import main
 from api.app import make_app
 from api.problem_kinds import PROBLEM_KINDS
+from api.server import bind
 from api.settings import ApiSettings
 from store import database, embedded, leaders, migrate
 from store import errors as store_errors
@@ -260,3 +263,25 @@ def test_the_program_takes_a_free_port_says_where_and_stops_when_asked(
         process.wait()
         process.stderr.close()
     assert main(["--port", port, "--check"]) == 1
+
+
+def test_small_answers_do_not_wait_for_acknowledgements() -> None:
+    """Nagle's algorithm is off on the connections of the socket that the API listens on."""
+
+    async def accepted() -> int:
+        found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        class Look(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                found.set_result(transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+                transport.close()
+
+        listening = bind(ApiSettings(host="127.0.0.1", port=0))
+        async with await asyncio.get_running_loop().create_server(Look, sock=listening):
+            _, writer = await asyncio.open_connection(*listening.getsockname())
+            try:
+                return await asyncio.wait_for(found, 10)
+            finally:
+                writer.close()
+
+    assert asyncio.run(accepted())

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -91,17 +91,23 @@ def authenticate(session: Session, token: str) -> Principal:
     """The principal of a key. Raises Unauthenticated without saying what is wrong with it."""
     match = TOKEN.fullmatch(token)
     prefix, secret = match.groups() if match else ("", "")
-    row = session.execute(
-        select(ApiKey, User.role)
-        .join(User, User.name == ApiKey.user)
-        .where(ApiKey.prefix == prefix, ApiKey.revoked_at.is_(None), ~User.disabled)
-        .where(func.coalesce(ApiKey.expires_at > func.now(), True))
-    ).first()
+    row = session.execute(opening().where(ApiKey.prefix == prefix)).first()
     # Compared also when there is no such key, so that both take the same time.
     known = row[0].secret_sha256 if row else _sha256("")
     if not hmac.compare_digest(known, _sha256(secret)) or row is None:
         raise Unauthenticated
-    key, users_role = row
+    return use(session, row[0], row[1])
+
+
+def opening() -> Select[ApiKey, str]:
+    """Keys that open now, each with its user's role."""
+    known = select(ApiKey, User.role).join(User, User.name == ApiKey.user)
+    known = known.where(ApiKey.revoked_at.is_(None), ~User.disabled)
+    return known.where(func.coalesce(ApiKey.expires_at > func.now(), True))
+
+
+def use(session: Session, key: ApiKey, users_role: str) -> Principal:
+    """The principal of one of `opening`; notes that it was used."""
     _touch(session, key)
     narrower = min(Role(key.role), Role(users_role), key=list(Role).index)
     scopes = None if key.scopes is None else frozenset(map(Scope, key.scopes))

@@ -85,8 +85,8 @@ def jobs_page(
     """All jobs, by the same filters and orders as GET /jobs."""
     chosen = {key: kept for key, values in filters.items() if (kept := [value for value in values if value])}
     found = jobs.page(session, principal, chosen, sort, limit, cursor)
-    kept = [(key, value) for key, value in request.query_params.multi_items() if key != "cursor" and value]
-    following = f"/ui/jobs?{urlencode([*kept, ('cursor', found.next_cursor)])}" if found.next_cursor else None
+    query = [(key, value) for key, value in request.query_params.multi_items() if key != "cursor" and value]
+    following = f"/ui/jobs?{urlencode([*query, ('cursor', found.next_cursor)])}" if found.next_cursor else None
     return page(
         request,
         "jobs.html",

@@ -32,7 +32,8 @@ from api.routers import (
 )
 from api.settings import ApiSettings, api_settings
 from api.sse import Streams
-from api.ui.routers import job, queue, sign_in, static
+from api.ui.routers import attention, job, queue, sign_in, static, submit
+from api.ui.routers import experiments as experiment_pages
 from api.version import VERSION
 
 log = logging.getLogger("api")
@@ -55,7 +56,7 @@ def make_app(settings: ApiSettings | None = None, *, announce_key: bool = False)
     app.state.rates = Rates(settings.rate, settings.burst)
     app.state.streams = Streams(settings)
     app.state.gauges = Gauges(app.state.streams.slots)
-    for open_to_all in (operation, pages, sessions, sign_in, static, queue, job):
+    for open_to_all in (operation, pages, sessions, sign_in, static, queue, experiment_pages, submit, attention, job):
         app.include_router(open_to_all.router)
     known = [Depends(authenticate)]
     # Streams first: /jobs/{id}/metrics/stream must not be taken for anything else.

@@ -34,6 +34,9 @@ HEADERS = {
 NAVIGATION = (
     ("queue", "/ui/queue", "Queue"),
     ("jobs", "/ui/jobs", "Jobs"),
+    ("experiments", "/ui/experiments", "Experiments"),
+    ("attention", "/ui/attention", "Attention"),
+    ("submit", "/ui/submit", "Submit"),
 )
 
 

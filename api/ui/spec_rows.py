@@ -9,7 +9,7 @@ from cmac_core.specs.differences import flat
 from cmac_core.specs.jobs import Job
 
 _DIALS = ("preset", "scale")
-_KINDS: dict[str, type[Job]] = {kind.model_fields["kind"].default: kind for kind in get_args(get_args(JobSpec)[0])}
+SPECS: dict[str, type[Job]] = {kind.model_fields["kind"].default: kind for kind in get_args(get_args(JobSpec)[0])}
 
 
 class SpecRow(NamedTuple):
@@ -48,7 +48,7 @@ def told(spec: dict[str, Any]) -> Told:
 
 def _required(spec: dict[str, Any]) -> list[str]:
     """Fields that a spec of this kind cannot do without, kind among them."""
-    kind = _KINDS.get(spec.get("kind", ""))
+    kind = SPECS.get(spec.get("kind", ""))
     needed = [name for name, field in kind.model_fields.items() if field.is_required()] if kind else []
     return [name for name in ("kind", *needed) if name in spec]
 

@@ -14,6 +14,7 @@ from api.dependencies import SessionDep
 from api.sse import Streams
 from api.ui.live import JobTail, Position
 from api.ui.rendering import page
+from api.ui.shown import CurveViewDep
 from api.ui.spec_rows import told
 from api.views.data import artifact_url
 from store import artifacts, attempts, checkpoints, job_events, jobs, metrics, results
@@ -26,6 +27,7 @@ from store.tables import Job
 router = APIRouter(prefix="/ui/jobs", include_in_schema=False)
 
 _EVENTS = 200
+_CHECKPOINTS = 20
 _PICTURES = ("image/png", "image/svg+xml")
 _DANGEROUS = ("cancel",)
 
@@ -40,7 +42,9 @@ class Bar(NamedTuple):
 
 
 @router.get("/{job_id}")
-def job_page(job_id: UUID, request: Request, principal: ViewerDep, session: SessionDep) -> HTMLResponse:
+def job_page(
+    job_id: UUID, request: Request, principal: ViewerDep, session: SessionDep, view: CurveViewDep
+) -> HTMLResponse:
     """Everything about one job, live while it lives."""
     job = jobs.get(session, job_id, principal)
     tries = attempts.of_job(session, job_id)
@@ -52,6 +56,7 @@ def job_page(job_id: UUID, request: Request, principal: ViewerDep, session: Sess
         title=job.name or f"{job.kind} {str(job.id)[:8]}",
         here="jobs",
         job=job,
+        view=view,
         final=job.state in FINAL,
         position=jobs.position(session, job),
         verbs=jobs.allowed(job) if may_steer(job, principal) else [],
@@ -61,8 +66,9 @@ def job_page(job_id: UUID, request: Request, principal: ViewerDep, session: Sess
         bars=_bars(job, tries),
         result=results.view(session, job_id, principal),
         spec=told(job.spec),
-        checkpoints=saved,
-        exported={one.id: artifacts.encoders_of(session, one) for one in saved},
+        checkpoints=saved[:_CHECKPOINTS],
+        older=max(0, len(saved) - _CHECKPOINTS),
+        exported={one.id: artifacts.encoders_of(session, one) for one in saved[:_CHECKPOINTS]},
         events=job_events.after(session, job_id, max(0, job.event_seq - _EVENTS), _EVENTS),
         curves=metrics.names(session, job_id),
         pictures=_PICTURES,

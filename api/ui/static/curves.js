@@ -13,7 +13,10 @@ const GROUPS = [
   ["Learning rate", /^lr$/],
   ["Queue", /^queue\//],
   ["Steps skipped", /^skipped$/],
+  ["Norm of the gradient", /^grad_norm/],
+  ["Lambda", /^lambda/],
   ["Machine, %", /^sys\//],
+  ["Data", /^data\//],
 ];
 const POINTS = 400;
 const DRAW_MS = 1000;
@@ -30,7 +33,6 @@ export class Curves {
     this.names = names;
     this.series = new Map(); // "job name" -> {job, name, x, y, min, max}
     this.waiting = null;
-    this.readAddress();
     controls.addEventListener("input", (event) => {
       this.writeAddress();
       if (event.target.name === "x") this.load();
@@ -106,7 +108,7 @@ export class Curves {
     if (known) return known;
     const made = document.createElement("div");
     made.dataset.title = title;
-    made.setAttribute("role", "img");
+    made.setAttribute("role", "figure");
     made.setAttribute("aria-label", `Curves: ${title}`);
     return made;
   }
@@ -124,20 +126,11 @@ export class Curves {
     return [{ ...band, hoverinfo: "skip", showlegend: false, name }, shown];
   }
 
-  readAddress() {
-    const given = new URLSearchParams(location.search);
-    for (const field of this.controls.elements) {
-      if (!field.name || !given.has(field.name)) continue;
-      if (field.type === "checkbox") field.checked = given.get(field.name) === "1";
-      else field.value = given.get(field.name);
-    }
-  }
-
   writeAddress() {
     const address = new URL(location.href);
     for (const field of this.controls.elements) {
       if (!field.name) continue;
-      const value = field.type === "checkbox" ? (field.checked ? "1" : "") : field.value;
+      const value = field.type === "checkbox" ? (field.checked ? "true" : "") : field.value;
       if (value && value !== "0" && value !== "step") address.searchParams.set(field.name, value);
       else address.searchParams.delete(field.name);
     }

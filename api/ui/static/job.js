@@ -94,5 +94,4 @@ async function start() {
 addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });
-// plotly.js is deferred, as modules are; both are there now.
 start().catch((error) => say(error.message));

@@ -20,6 +20,16 @@ export function refresh() {
   );
 }
 
+// Refresh whenever the queue is other than at `mark`, which the page was made from.
+export function watch(mark) {
+  const source = new EventSource(`/ui/queue/stream?mark=${mark}`);
+  source.addEventListener("changed", refresh);
+  addEventListener("pagehide", () => source.close());
+  addEventListener("pageshow", (event) => {
+    if (event.persisted) location.reload();
+  });
+}
+
 document.addEventListener("visibilitychange", () => {
   if (asked) refresh();
 });

@@ -9,9 +9,24 @@ const DARK = ["#84bdf4", "#f2a470", "#7fce94", "#d79ad3", "#d9c35f", "#ff8f86", 
 
 export const color = (index) => (dark() ? DARK : LIGHT)[index % LIGHT.length];
 
+// plotly.js is large: it is loaded once something is drawn, and no page waits for it.
+let loading = null;
+function loaded() {
+  loading ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = new URL("plotly.min.js", import.meta.url);
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = () => reject(new Error("plotly.js could not be loaded"));
+    document.head.append(script);
+  });
+  return loading;
+}
+
 const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
 
-export function draw(element, traces, { title, x = {}, y = {}, ...more } = {}) {
+export async function draw(element, traces, { title, x = {}, y = {}, ...more } = {}) {
+  const plotly = await loaded();
+  const names = traces.filter((trace) => trace.showlegend !== false).length;
   const axis = { gridcolor: css("--line"), zerolinecolor: css("--line"), linecolor: css("--line"), automargin: true };
   const layout = {
     title: { text: title, font: { size: 13 }, x: 0, xanchor: "left", xref: "paper" },
@@ -19,8 +34,8 @@ export function draw(element, traces, { title, x = {}, y = {}, ...more } = {}) {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     margin: { l: 44, r: 8, t: 30, b: 34 },
-    height: 250,
-    showlegend: traces.filter((trace) => trace.showlegend !== false).length > 1,
+    height: 240 + 17 * Math.ceil(names / 2), // names stand in two columns below
+    showlegend: names > 1,
     legend: { orientation: "h", y: -0.18, font: { size: 11 } },
     hovermode: "x unified",
     hoverlabel: { bgcolor: css("--shade"), bordercolor: css("--line"), font: { color: css("--ink") } },
@@ -30,7 +45,7 @@ export function draw(element, traces, { title, x = {}, y = {}, ...more } = {}) {
     yaxis: { ...axis, ...y },
     ...more,
   };
-  return Plotly.react(element, traces, layout, CONFIG);
+  return plotly.react(element, traces, layout, CONFIG);
 }
 
 // Calls it again when the reader changes between light and dark.

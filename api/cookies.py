@@ -4,6 +4,7 @@ import hashlib
 import hmac
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from fastapi import Request, Response
@@ -18,13 +19,13 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 
 def read(request: Request) -> str | None:
     """The session's token, if a browser sent one."""
-    return request.cookies.get(_name(settings().installation))
+    return request.cookies.get(_name(settings().root))
 
 
 def write(request: Request, response: Response, token: str, expires_at: datetime) -> None:
     """Only for this site's own requests, out of reach of scripts, and over TLS alone where there is TLS."""
     response.set_cookie(
-        _name(settings().installation),
+        _name(settings().root),
         token,
         expires=expires_at.astimezone(UTC),
         httponly=True,
@@ -35,7 +36,7 @@ def write(request: Request, response: Response, token: str, expires_at: datetime
 
 def forget(response: Response) -> None:
     """Have the browser drop it."""
-    response.delete_cookie(_name(settings().installation), httponly=True, samesite="strict")
+    response.delete_cookie(_name(settings().root), httponly=True, samesite="strict")
 
 
 def check_origin(request: Request) -> None:
@@ -58,6 +59,6 @@ def check_csrf(request: Request, token: str) -> None:
 
 
 @cache
-def _name(installation: str) -> str:
+def _name(home: Path) -> str:
     # Cookies know no ports: two labs on one machine would sign each other's people out.
-    return f"cmac_{hashlib.sha256(installation.encode()).hexdigest()[:8]}"
+    return f"cmac_{hashlib.sha256(settings().installation.encode()).hexdigest()[:8]}"

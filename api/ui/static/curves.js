@@ -92,7 +92,8 @@ export class Curves {
     const plots = titles.map((title) => this.plot(title));
     this.element.replaceChildren(...plots);
     titles.forEach((title, index) => {
-      const traces = groups.get(title).flatMap((one, place) => this.traces(one, place, Number(smooth.value)));
+      const names = [...new Set(groups.get(title).map(({ name }) => name))];
+      const traces = groups.get(title).flatMap((one) => this.traces(one, names.indexOf(one.name), Number(smooth.value)));
       const many = x.value !== "time" && logx.checked;
       draw(plots[index], traces, {
         title,

@@ -27,6 +27,8 @@ const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: [
 export async function draw(element, traces, { title, x = {}, y = {}, ...more } = {}) {
   const plotly = await loaded();
   const names = traces.filter((trace) => trace.showlegend !== false).length;
+  const height = 240 + 17 * Math.ceil(names / (element.clientWidth < 420 ? 1 : 2)); // names stand below, in columns
+  element.style.height = `${height}px`;
   const axis = { gridcolor: css("--line"), zerolinecolor: css("--line"), linecolor: css("--line"), automargin: true };
   const layout = {
     title: { text: title, font: { size: 13 }, x: 0, xanchor: "left", xref: "paper" },
@@ -34,7 +36,7 @@ export async function draw(element, traces, { title, x = {}, y = {}, ...more } =
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     margin: { l: 44, r: 8, t: 30, b: 34 },
-    height: 240 + 17 * Math.ceil(names / 2), // names stand in two columns below
+    height,
     showlegend: names > 1,
     legend: { orientation: "h", y: -0.18, font: { size: 11 } },
     hovermode: "x unified",

@@ -1,6 +1,6 @@
 """The queue: what runs, what waits and why, the machines; and the list of all jobs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -59,7 +59,7 @@ def queue_page(
         others=_turned(given, first, waiting.found),
         aside=board.some(session, principal, filters, board.ASIDE, limit=_ROWS),
         ended=board.some(session, principal, filters, FINAL, "-ended_at", _ENDED),
-        machines=machines,
+        machines=[_shown(node) for node in machines],
     )
 
 
@@ -115,6 +115,13 @@ def _places(machines: Sequence[dict[str, Any]]) -> dict[UUID, str]:
         job: ", ".join(f"{name} {kind} {' '.join(indices)}" for (name, kind), indices in there.items())
         for job, there in found.items()
     }
+
+
+def _shown(node: Mapping[str, Any]) -> dict[str, Any]:
+    """The machine with a row for each device that says something; free CPU slots are many, and counted."""
+    quiet = [one for one in node["devices"] if one["kind"] == "cpu" and one["state"] == "ok" and not one["lease"]]
+    told = [one for one in node["devices"] if one not in quiet]
+    return {**node, "devices": told, "free_slots": len(quiet), "rows": len(told) + bool(quiet)}
 
 
 def _turned(given: dict[str, str], first: int, found: int) -> dict[str, str]:

@@ -43,6 +43,7 @@ def test_running_jobs_stand_with_machine_and_progress(lab: Any, browse: Browser,
     assert re.search(r"runs <here> retrieval \S+ default running here CPU \d+", said)
     assert "features 30/120, 2.5 clips/s, 36 s left" in said
     assert job in text.split('id="machines"')[1]  # on its device too
+    assert re.search(r"\d+ CPU slots free", section(text, "machines"))
     lab.finish(lease)
 
 

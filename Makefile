@@ -9,7 +9,7 @@ export CMAC_API_PORT ?= 0
 export PYTHONDONTWRITEBYTECODE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-fast test-system check format bench peers results chaos afternoon lock clean
+.PHONY: help setup demo up down test test-fast test-system test-browser browser check format bench peers results chaos afternoon lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,8 +42,17 @@ test: $(READY) ## All tests but those of whole services and those that are long 
 test-fast: $(READY) ## The tests that need no torch (under a minute)
 	@$(BIN)/python -m pytest -m "not system" tests/architecture tests/cmac_core/specs tests/store
 
-test-system: $(READY) ## End to end and long ones: service, faults, demo, benchmarks (under 45 minutes)
+test-system: $(READY) ## End to end and long ones: service, faults, demo, browser, benchmarks (under 45 minutes)
+	@$(MAKE) --no-print-directory browser || echo "Going on: the browser tests are skipped."
 	@$(BIN)/python -m pytest -m system --durations=15 --timeout=900
+
+test-browser: $(READY) browser ## The pages in a headless Chromium (a part of test-system); pictures in ./screenshots
+	@$(BIN)/python -m pytest -m system --durations=15 --timeout=900 tests/system/browser
+
+browser: ## Install Chromium where that is allowed
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && apt-get install -y -q chromium; } || \
+	  { echo "The browser tests need Chromium, and it cannot be installed from here. Try: sudo apt-get install chromium"; exit 2; }
 
 check: $(READY) ## Lint, types, import contracts, migrations in step with the tables
 	@$(BIN)/ruff check .

@@ -26,11 +26,14 @@ from api.routers import (
     pages,
     people,
     results,
+    sessions,
     streams,
     webhooks,
 )
 from api.settings import ApiSettings, api_settings
 from api.sse import Streams
+from api.ui.routers import attention, job, queue, sign_in, static, submit
+from api.ui.routers import experiments as experiment_pages
 from api.version import VERSION
 
 log = logging.getLogger("api")
@@ -53,8 +56,8 @@ def make_app(settings: ApiSettings | None = None, *, announce_key: bool = False)
     app.state.rates = Rates(settings.rate, settings.burst)
     app.state.streams = Streams(settings)
     app.state.gauges = Gauges(app.state.streams.slots)
-    for router in (operation.router, pages.router):
-        app.include_router(router)
+    for open_to_all in (operation, pages, sessions, sign_in, static, queue, experiment_pages, submit, attention, job):
+        app.include_router(open_to_all.router)
     known = [Depends(authenticate)]
     # Streams first: /jobs/{id}/metrics/stream must not be taken for anything else.
     routers = (streams, jobs, experiments, results, files, catalog, checkpoints, lab, people, webhooks)

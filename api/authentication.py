@@ -1,12 +1,14 @@
-"""Who asks: a Bearer key on every request, looked up in a short transaction of its own."""
+"""Who asks: a Bearer key or a browser's cookie on every request, looked up in a short transaction of its own."""
 
+import ipaddress
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from api import cookies
 from api.rates import Rates
-from store import keys
+from store import browser_sessions, keys
 from store.database import transact
 from store.errors import Unauthenticated
 from store.keys import Principal, Role, Scope
@@ -17,16 +19,13 @@ bearer = HTTPBearer(auto_error=False, description="An API key: `cmac_<id>_<secre
 def authenticate(
     request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
 ) -> Principal:
-    """The caller. Raises Unauthenticated, or RateLimited when the key asks too often.
+    """The caller. Raises Unauthenticated, RateLimited when the key asks too often, Forbidden for a foreign page's.
 
     The lookup is over before the request's own transaction begins, so that a stream holds no connection.
     """
     rates: Rates = request.app.state.rates
     try:
-        if given is None:
-            raise Unauthenticated
-        token = given.credentials
-        principal = transact(lambda session: keys.authenticate(session, token))
+        principal = _by_key(given.credentials) if given else _by_cookie(request)
     except Unauthenticated:
         # Guessing is limited by address; a good key from there is not.
         rates.take(f"address {client_address(request)}")
@@ -36,12 +35,33 @@ def authenticate(
     return principal
 
 
+def _by_key(token: str) -> Principal:
+    return transact(lambda session: keys.authenticate(session, token))
+
+
+def _by_cookie(request: Request) -> Principal:
+    token = cookies.read(request)
+    if token is None:
+        raise Unauthenticated
+    principal = transact(lambda session: browser_sessions.authenticate(session, token))
+    cookies.check_csrf(request, token)
+    return principal
+
+
 PrincipalDep = Annotated[Principal, Depends(authenticate)]
 
 
 def client_address(request: Request) -> str:
     """Where the request comes from; behind a proxy on this machine, what that says."""
     return request.client.host if request.client else ""
+
+
+def is_local(request: Request) -> bool:
+    """Whether it comes from this machine."""
+    try:
+        return ipaddress.ip_address(client_address(request)).is_loopback
+    except ValueError:
+        return False
 
 
 class Needs:

@@ -48,6 +48,12 @@ class Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class SignIn(Body):
+    """Who wants in, with a browser."""
+
+    key: str = Field(max_length=200, description="An API key: `cmac_<id>_<secret>`.")
+
+
 class NewRoot(Body):
     """A folder of the service's machines to read media from."""
 

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, params
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.routing import APIRoute
 from sqlalchemy.orm import Session
 
 from store.database import sessions
@@ -37,7 +39,7 @@ async def check_parameters(request: Request) -> None:
 
 
 def _parameters(request: Request) -> list[str]:
-    """What this path documents."""
-    path = getattr(request.scope.get("route"), "path_format", "")
-    operation = request.app.openapi()["paths"].get(path, {}).get(request.method.lower(), {})
-    return sorted(one["name"] for one in operation.get("parameters", []) if one["in"] == "query")
+    """What this path takes."""
+    route = request.scope.get("route")
+    found = get_flat_params(route.dependant) if isinstance(route, APIRoute) else []
+    return sorted(one.alias for one in found if isinstance(one.field_info, params.Query))

@@ -28,8 +28,14 @@ async def read_optional_json(request: Request, principal: PrincipalDep) -> Any:
     return await _read(request) if await request.body() else None
 
 
+async def read_anyones_json(request: Request) -> Any:
+    """The same of somebody who is not known yet: for signing in alone."""
+    return await _read(request)
+
+
 JsonBody = Annotated[Any, Depends(read_json)]
 OptionalJsonBody = Annotated[Any, Depends(read_optional_json)]
+AnyonesJsonBody = Annotated[Any, Depends(read_anyones_json)]
 
 
 async def _read(request: Request) -> Any:

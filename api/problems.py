@@ -1,14 +1,14 @@
-"""The one place where errors become answers: application/problem+json (RFC 9457)."""
+"""The one place where errors become answers: application/problem+json (RFC 9457), a page for who looks at pages."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse
 from psycopg.errors import UndefinedColumn, UndefinedTable
 from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -17,6 +17,7 @@ from starlette.routing import compile_path
 
 from api.problem_kinds import PROBLEM_KINDS
 from api.request_ids import request_id
+from api.ui.errors import for_reader
 from cmac_core.specs.problems import FieldProblem
 from store.database import is_away, was_collision
 from store.errors import Problem, SpecProblem
@@ -31,11 +32,15 @@ _LONGEST_ECHO = 500
 
 def install(app: FastAPI) -> None:
     """Let every error of the app leave in this form."""
-    app.add_exception_handler(Problem, _of_store)
-    app.add_exception_handler(RequestValidationError, _of_validation)
-    app.add_exception_handler(HTTPException, _of_routing)
-    app.add_exception_handler(DBAPIError, _of_database)
-    app.add_exception_handler(PoolTimeout, _of_database)
+    told: dict[type[Exception], Callable[[Request, Exception], JSONResponse]] = {
+        Problem: _of_store,
+        RequestValidationError: _of_validation,
+        HTTPException: _of_routing,
+        DBAPIError: _of_database,
+        PoolTimeout: _of_database,
+    }
+    for kind, tell in told.items():
+        app.add_exception_handler(kind, lambda request, error, tell=tell: for_reader(request, tell(request, error)))
 
 
 def problem(
@@ -65,7 +70,7 @@ def errors_of(problems: list[FieldProblem]) -> list[dict[str, Any]]:
     ]
 
 
-def _of_store(request: Request, error: Exception) -> Response:
+def _of_store(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)
     members = dict(error.members)
     if isinstance(error, SpecProblem):
@@ -83,7 +88,7 @@ def _headers(code: str, members: dict[str, Any]) -> dict[str, str]:
     return {}
 
 
-def _of_validation(request: Request, error: Exception) -> Response:
+def _of_validation(request: Request, error: Exception) -> JSONResponse:
     """FastAPI's own 422, by where the wrong value stood."""
     assert isinstance(error, RequestValidationError)
     found = [(str(item["loc"][0]), _field(item)) for item in error.errors()]
@@ -107,7 +112,7 @@ def _field(item: Any) -> FieldProblem:
     return FieldProblem(pointer, message[:1].lower() + message[1:], item.get("input"))
 
 
-def _of_routing(request: Request, error: Exception) -> Response:
+def _of_routing(request: Request, error: Exception) -> JSONResponse:
     """Starlette's 404 and 405."""
     assert isinstance(error, HTTPException)
     code = _BY_STATUS.get(error.status_code, "internal")
@@ -128,7 +133,7 @@ def _methods(request: Request) -> list[str]:
     return sorted({method.upper() for operations in fitting for method in operations}) or ["GET"]
 
 
-def _of_database(request: Request, error: Exception) -> Response:
+def _of_database(request: Request, error: Exception) -> JSONResponse:
     path = request.url.path
     if isinstance(error, DataError):
         # Validation should have come first; PostgreSQL refused the value, so it is the caller's.

@@ -5,12 +5,13 @@ import logging
 import time
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import request_ids
 from api.gauges import Gauges
 from api.problems import problem
+from api.ui.errors import for_reader
 
 access = logging.getLogger("api.access")
 log = logging.getLogger("api.request")
@@ -48,7 +49,8 @@ class RequestLog:
             if status:
                 raise
             text = "the service made a mistake; the operator finds it in the log by this request id"
-            await problem(scope["path"], "internal", text)(scope, receive, with_headers)
+            answer = for_reader(Request(scope), problem(scope["path"], "internal", text))
+            await answer(scope, receive, with_headers)
         finally:
             self._note(scope, status, time.perf_counter() - started, request_id)
 

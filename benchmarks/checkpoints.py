@@ -34,7 +34,9 @@ def blocked(rounds: int) -> Comparison:
             plain()
             saving.settle()
             (stored,) = checkpoint_files.stored(at / "checkpoints")
-            torch.testing.assert_close(*(torch.load(path)["objective"] for path in (stored.state, at / "plain.pt")))
+            torch.testing.assert_close(
+                *(torch.load(path, weights_only=True)["objective"] for path in (stored.state, at / "plain.pt"))
+            )
             return compare(
                 "checkpoint, while a step waits",
                 lambda: saving.save(state),

@@ -60,7 +60,7 @@ class FullLab:
     """What is asked of a service that is full."""
 
     def __init__(self, like: UUID, token: str) -> None:
-        self._like, self._token = like, token
+        self._like, self._token, self._url = like, token, ""
 
     def queue(self, count: int) -> None:
         """Make the line so long."""
@@ -81,7 +81,7 @@ class FullLab:
         with database.sessions.begin() as session:
             wanted = {"jobs": points // (steps * CURVES), "steps": steps, "curves": CURVES}
             session.execute(text(_MEASURE), wanted)
-            job = session.execute(text("SELECT job_id FROM metrics LIMIT 1")).scalar_one()
+            job = session.execute(text("SELECT job_id FROM metrics WHERE step = :steps LIMIT 1"), wanted).scalar_one()
         _analyze("metrics")
         return UUID(str(job))
 
@@ -109,17 +109,23 @@ class FullLab:
             attempts.finish(session, Lease(part.attempt_id, part.epoch, part.part), Reason.ok, 0)
 
     @contextmanager
+    def signed_in(self) -> Iterator[httpx2.Client]:
+        """A browser of the admin's, without scripts."""
+        headers = {"Accept": "text/html", "Origin": self._url}
+        with httpx2.Client(base_url=self._url, headers=headers, timeout=120, trust_env=False) as browser:
+            assert browser.post("/session", json={"key": self._token}).status_code == 201
+            yield browser
+
+    @contextmanager
     def served(self) -> Iterator[httpx2.Client]:
         """The API in a process of its own, and an admin's connection to it."""
         port = embedded.free_port("127.0.0.1")
         raised = {"CMAC_API_RATE": "1e6", "CMAC_API_BURST": "1000000", "CMAC_QUEUED_PER_USER": "100000"}
         command = [sys.executable, "-m", "api", "--port", str(port)]
         api = subprocess.Popen(command, env=os.environ | raised, stderr=subprocess.DEVNULL)
-        headers = {"Authorization": f"Bearer {self._token}"}
+        headers, self._url = {"Authorization": f"Bearer {self._token}"}, f"http://127.0.0.1:{port}"
         try:
-            with httpx2.Client(
-                base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=120, trust_env=False
-            ) as http:
+            with httpx2.Client(base_url=self._url, headers=headers, timeout=120, trust_env=False) as http:
                 _wait_for(http)
                 yield http
         finally:

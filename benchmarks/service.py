@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx2
 
-from benchmarks.full_lab import EVALUATION, FullLab, full_lab
+from benchmarks.full_lab import CURVES, EVALUATION, FullLab, full_lab
 from benchmarks.rounds import Growth, Limit
 from cmac_core.events import Metrics
 from store import attempts, database, record, scheduler
@@ -18,7 +18,7 @@ from store.attempts import Lease
 
 QUEUED, FINISHED = 10_000, 100_000
 PLACED = 150  # more than 256 GPUs have room for, so that what is queued later waits
-POINTS, POINTS_QUICK = 10_000_000, 1_000_000
+POINTS, POINTS_QUICK, LONG = 10_000_000, 1_000_000, 1_000_000
 GRID = {
     "kind": "experiment", "name": "grid", "base": EVALUATION, "seeds": list(range(100)),
     "grid": {"n_clips": list(range(1, 11))},
@@ -39,6 +39,7 @@ def measure(quick: bool) -> Iterator[Limit | Growth]:
         _settle()
         yield Growth(QUEUED, FINISHED, _median(_passes(lab, 7)), _p95(_lists(http, 40)))
         curve = lab.measure(POINTS_QUICK if quick else POINTS)
+        long = lab.measure(LONG, LONG // CURVES)
         yield Limit("scheduler pass", "ms", _median(_passes(lab, rounds)), 100, rounds)
         turnover = _median(_passes(lab, rounds, before=lab.end_one))
         yield Limit("scheduler pass, a job ends, one starts", "ms", turnover, 100, rounds)
@@ -52,6 +53,11 @@ def measure(quick: bool) -> Iterator[Limit | Growth]:
             yield Limit("GET /jobs, p95", "ms", _p95(_lists(http, 10 * rounds)), 100, 10 * rounds)
             reads = [_clock(lambda: _get(http, f"/jobs/{curve}/metrics?names=loss/1")) / 1000 for _ in range(rounds)]
             yield Limit("a curve of 10,000 points", "s", statistics.median(reads), 0.2, rounds)
+            with lab.signed_in() as browser:
+                pages = [_clock(lambda: _page(browser, "/ui/queue")) / 1000 for _ in range(rounds)]
+            yield Limit("the queue as a page", "s", statistics.median(pages), 1.0, rounds)
+            reads = [_clock(lambda: _get(http, f"/jobs/{long}/metrics?points=400")) / 1000 for _ in range(5)]
+            yield Limit("curves of a million points", "s", statistics.median(reads), 1.0, 5)
         yield Limit("experiment of 1,000 jobs", "s", _clock(lambda: _submit(http)) / 1000, 10, 1)
 
 
@@ -91,6 +97,11 @@ def _get(http: httpx2.Client, path: str) -> Any:
     answer = http.get(path)
     assert answer.status_code == 200, answer.text
     return answer.json()
+
+
+def _page(browser: httpx2.Client, path: str) -> None:
+    answer = browser.get(path)
+    assert answer.status_code == 200, answer.text
 
 
 def _submit(http: httpx2.Client) -> None:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import Row, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -87,31 +87,38 @@ class Principal:
 SYSTEM = Principal("system", Role.admin)  # the loops
 
 
+# Said once: one of them is asked with every request, and to put it together takes as long as to run it.
+_STALE = func.coalesce(ApiKey.last_used_at < func.now() - timedelta(minutes=1), True)  # once a minute is enough
+_SHOWN = (ApiKey.id, ApiKey.prefix, ApiKey.user, ApiKey.role, ApiKey.project, ApiKey.scopes, ApiKey.secret_sha256)
+OPENING = (  # keys that open now, each with its user's role
+    select(*_SHOWN, User.role.label("users_role"), _STALE.label("stale"))
+    .join(User, User.name == ApiKey.user)
+    .where(ApiKey.revoked_at.is_(None), ~User.disabled)
+    .where(func.coalesce(ApiKey.expires_at > func.now(), True))
+)
+Opening = Row[UUID, str, str, str, str | None, list[str] | None, str, str, bool]
+_BY_PREFIX = OPENING.where(ApiKey.prefix == bindparam("prefix"))
+
+
 def authenticate(session: Session, token: str) -> Principal:
     """The principal of a key. Raises Unauthenticated without saying what is wrong with it."""
     match = TOKEN.fullmatch(token)
     prefix, secret = match.groups() if match else ("", "")
-    key = session.execute(_LIVE, {"prefix": prefix}).first()
+    key = session.execute(_BY_PREFIX, {"prefix": prefix}).first()
     # Compared also when there is no such key, so that both take the same time.
     known = key.secret_sha256 if key else _sha256("")
     if not hmac.compare_digest(known, _sha256(secret)) or key is None:
         raise Unauthenticated
+    return use(session, key)
+
+
+def use(session: Session, key: Opening) -> Principal:
+    """The principal of one of `OPENING`; notes that it was used."""
     if key.stale:
         _touch(session, key.id)
     narrower = min(Role(key.role), Role(key.users_role), key=list(Role).index)
     scopes = None if key.scopes is None else frozenset(map(Scope, key.scopes))
     return Principal(key.user, narrower, key.project, key.prefix, scopes)
-
-
-# Said once: it is asked with every request, and to put it together takes as long as to run it.
-_STALE = func.coalesce(ApiKey.last_used_at < func.now() - timedelta(minutes=1), True)  # once a minute is enough
-_SHOWN = (ApiKey.id, ApiKey.prefix, ApiKey.user, ApiKey.role, ApiKey.project, ApiKey.scopes, ApiKey.secret_sha256)
-_LIVE = (
-    select(*_SHOWN, User.role.label("users_role"), _STALE.label("stale"))
-    .join(User, User.name == ApiKey.user)
-    .where(ApiKey.prefix == bindparam("prefix"), ApiKey.revoked_at.is_(None), ~User.disabled)
-    .where(func.coalesce(ApiKey.expires_at > func.now(), True))
-)
 
 
 def _touch(session: Session, key_id: UUID) -> None:

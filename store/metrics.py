@@ -5,13 +5,19 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, and_, case, delete, func, or_, select, text, tuple_
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from store.tables import Attempt, Metric
 
 BUCKETS = 250  # that remain of a curve when it is thinned for good
+MOST_READ = 20_000  # points; more than these the database thins
+_PLACES: dict[str, Callable[[Any], Any]] = {
+    "step": lambda row: row.step,
+    "time": lambda row: row.at.isoformat(),
+    "train_epoch": lambda row: row.train_epoch,
+}
 
 
 class Point(NamedTuple):
@@ -28,6 +34,18 @@ _ADD = text(
     SELECT :job, :epoch, *
       FROM unnest(CAST(:names AS text[]), CAST(:steps AS bigint[]), CAST(:vals AS float8[]), CAST(:passes AS float8[]))
     ON CONFLICT (job_id, name, step, epoch) DO UPDATE SET value = excluded.value, train_epoch = excluded.train_epoch
+    """
+)
+
+# One look into the index for each name, however many points there are.
+_NAMES = text(
+    """
+    WITH RECURSIVE walk AS (
+        (SELECT name FROM metrics WHERE job_id = :job ORDER BY name LIMIT 1)
+        UNION ALL
+        SELECT (SELECT name FROM metrics WHERE job_id = :job AND name > walk.name ORDER BY name LIMIT 1)
+          FROM walk WHERE name IS NOT NULL)
+    SELECT name FROM walk WHERE name IS NOT NULL
     """
 )
 
@@ -53,7 +71,7 @@ def add(session: Session, job_id: UUID, epoch: int, points: Sequence[Point]) -> 
 
 def names(session: Session, job_id: UUID) -> list[str]:
     """Names of a job's curves."""
-    return list(session.scalars(select(Metric.name).distinct().where(Metric.job_id == job_id).order_by(Metric.name)))
+    return list(session.scalars(_NAMES, {"job": job_id}))
 
 
 def series(
@@ -68,19 +86,64 @@ def series(
 
     `x`: step, time (RFC 3339) or train_epoch. Each point stands for a bucket: y is its last value, min and max
     are over all of it, so that spikes stay. A value that was not finite is null and counted.
+    Many points are thinned by the database, into buckets of equally many steps instead of points.
     """
+    if points and _are_many(session, job_id, names, from_step):
+        return _thinned(session, job_id, names, points, from_step, x)
     curves: dict[str, list[Any]] = {name: [] for name in names or ()}
     for row in rows(session, job_id, names, from_step):
         curves.setdefault(row.name, []).append(row)
-    places: dict[str, Callable[[Any], Any]] = {
-        "step": lambda row: row.step,
-        "time": lambda row: row.at.isoformat(),
-        "train_epoch": lambda r: r.train_epoch,
-    }
     return [
-        {"name": name, **thin([places[x](row) for row in rows], [row.value for row in rows], points)}
+        {"name": name, **thin([_PLACES[x](row) for row in rows], [row.value for row in rows], points)}
         for name, rows in curves.items()
     ]
+
+
+def _are_many(session: Session, job_id: UUID, names: Sequence[str] | None, from_step: int) -> bool:
+    """Whether there are more points than are read one by one."""
+    some = select(Metric.step).where(Metric.job_id == job_id, Metric.step >= from_step)
+    some = some if names is None else some.where(Metric.name.in_(names))
+    counted = select(func.count()).select_from(some.limit(MOST_READ + 1).subquery())
+    return (session.scalar(counted) or 0) > MOST_READ
+
+
+def _thinned(
+    session: Session, job_id: UUID, wanted: Sequence[str] | None, points: int, from_step: int, x: str
+) -> list[dict[str, Any]]:
+    """As `series`; what it does with each curve is what `thin` does."""
+    told: dict[str, dict[str, Any]] = {}
+    counts = _counts(session, job_id)
+    for name in names(session, job_id) if wanted is None else wanted:
+        mine = and_(Metric.job_id == job_id, Metric.name == name, Metric.step >= from_step, counts)
+        first, last = session.execute(select(func.min(Metric.step), func.max(Metric.step)).where(mine)).one()
+        if first is None:
+            told[name] = thin([], [], points)
+            continue
+        inner = max(1, points - 2)
+        # The first and the last step are buckets of their own.
+        bucket = case(
+            (Metric.step == first, -1),
+            (Metric.step == last, inner),
+            else_=(Metric.step - first - 1) * inner // max(1, last - first - 1),
+        )
+        ends = func.min(Metric.value).label("low"), func.max(Metric.value).label("high")
+        counted = func.count().label("points"), func.count().filter(Metric.value.is_(None)).label("bad")
+        buckets = select(func.max(Metric.step).label("step"), *ends, *counted)
+        buckets = buckets.where(mine).group_by(bucket)
+        found = session.execute(buckets.order_by(func.max(Metric.step))).all()
+        at_ends = Metric.step.in_([row.step for row in found])
+        shown = select(Metric.step, Metric.train_epoch, Metric.value, Metric.at)
+        shown = shown.where(mine, at_ends).ext(distinct_on(Metric.step))
+        rows = session.execute(shown.order_by(Metric.step, Metric.epoch.desc())).all()
+        told[name] = {
+            "x": [_PLACES[x](row) for row in rows],
+            "y": [row.value for row in rows],
+            "min": [row.low for row in found],
+            "max": [row.high for row in found],
+            "thinned": len(found) < sum(row.points for row in found),
+            "non_finite": sum(row.bad for row in found),
+        }
+    return [{"name": name, **curve} for name, curve in told.items()]
 
 
 def thin(xs: Sequence[Any], ys: Sequence[float | None], points: int) -> dict[str, Any]:

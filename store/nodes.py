@@ -186,7 +186,7 @@ def _told(session: Session, node: Node) -> dict[str, Any]:
         .where(Device.node_id == node.id)
         .order_by(Device.kind.desc(), Device.index)
     )
-    shown = ("id", "kind", "index", "uuid", "model", "memory_mb", "state", "foreign")
+    shown = ("id", "kind", "index", "uuid", "model", "memory_mb", "state", "foreign", "health")
     heard = float(age or 0)
     return {name: getattr(node, name) for name in plain} | {
         "heartbeat_age_s": heard,

@@ -161,6 +161,17 @@ class ApiKey(Table):
     )
 
 
+class BrowserSession(Table):
+    """Somebody who has signed in with a key; of the cookie's token only the sha256 is kept."""
+
+    __tablename__ = "sessions"
+    token_sha256: Mapped[str] = mapped_column(primary_key=True)
+    key_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("api_keys.id", ondelete="CASCADE"))
+    created_at: Mapped[datetime] = _now()
+    expires_at: Mapped[datetime]
+    __table_args__ = (Index(None, "expires_at"), Index(None, "key_id"))
+
+
 class Audit(Table):
     """Who wrote what, when. Append only: a trigger of the database refuses anything else."""
 

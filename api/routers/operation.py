@@ -1,6 +1,5 @@
 """Is it alive, is it ready, what does it measure, which version is it."""
 
-import ipaddress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response, Security
@@ -8,7 +7,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.security import HTTPAuthorizationCredentials
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from api.authentication import authenticate, bearer, client_address
+from api.authentication import authenticate, bearer, is_local
 from api.gauges import Gauges
 from api.health import look
 from api.openapi import TEXT, problems
@@ -44,7 +43,7 @@ def readyz(request: Request, given: Credentials) -> Response:
 @router.get("/metrics", response_class=PlainTextResponse, responses=TEXT | problems(401))
 def prometheus(request: Request, given: Credentials) -> Response:
     """For Prometheus: open to this machine, to others with a key."""
-    if given is not None or not _is_here(request):
+    if given is not None or not is_local(request):
         authenticate(request, given)
     gauges: Gauges = request.app.state.gauges
     return Response(gauges.text(), media_type=CONTENT_TYPE_LATEST)
@@ -54,10 +53,3 @@ def prometheus(request: Request, given: Credentials) -> Response:
 def version() -> dict[str, Any]:
     """The service's version."""
     return {"version": VERSION, **code_version()._asdict()}
-
-
-def _is_here(request: Request) -> bool:
-    try:
-        return ipaddress.ip_address(client_address(request)).is_loopback
-    except ValueError:
-        return False

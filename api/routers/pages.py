@@ -1,10 +1,10 @@
-"""Pages for people, made here, from nothing but the service itself: what it is, its paths, its problems."""
+"""Pages about the service itself, from nothing but itself: its paths, its problems. Those of the lab are `api.ui`."""
 
 from html import escape
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from api.html import page
 from api.problem_kinds import PROBLEM_KINDS
@@ -18,8 +18,11 @@ _METHODS = ("get", "post", "put", "patch", "delete")
 
 @router.get("/")
 def index(request: Request) -> Response:
-    """What this is and where to go."""
+    """What this is and where to go; a browser is led to the pages."""
+    if "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse("/ui", 307)
     links = {
+        "pages": "/ui",
         "docs": "/docs",
         "openapi": "/openapi.json",
         "jobs": "/jobs",
@@ -29,12 +32,7 @@ def index(request: Request) -> Response:
         "ready": "/readyz",
         "problems": "/problems",
     }
-    if "text/html" not in request.headers.get("accept", ""):
-        return JSONResponse({"service": "cmac-lab", "version": VERSION, "links": links})
-    rows = "".join(f'<li><a href="{path}">{escape(name)}</a></li>' for name, path in links.items())
-    text = "A lab's shared queue for video-audio self-supervised learning. Requests carry an API key: "
-    text += "<code>Authorization: Bearer cmac_…</code>; <code>cmac --help</code> and the Python client find it alone."
-    return page(f"CMAC lab {VERSION}", f"<p>{text}</p><ul>{rows}</ul>")
+    return JSONResponse({"service": "cmac-lab", "version": VERSION, "links": links})
 
 
 @router.get("/docs")

@@ -38,6 +38,6 @@ def retrieval(rounds: int) -> Comparison:
                 child.stdin.flush()
                 times.append((own, float(child.stdout.readline())))
             child.stdin.close()
-        same = np.mean(np.load(found) == ours.numpy())
+        same = np.mean(np.load(found, allow_pickle=False) == ours.numpy())
     assert same > 0.999, f"only {same:.4f} of the neighbours agree"
     return comparison("retrieval, faiss", times[1:], work=len(queries), unit="queries/s")

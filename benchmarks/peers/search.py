@@ -9,7 +9,7 @@ import time
 import faiss
 import numpy as np
 
-arrays = np.load(sys.argv[1])
+arrays = np.load(sys.argv[1], allow_pickle=False)
 faiss.omp_set_num_threads(1)
 index = faiss.IndexFlatIP(arrays["gallery"].shape[1])
 index.add(arrays["gallery"])

@@ -9,7 +9,7 @@ import numpy as np
 
 from cmac_core.data.dataset import PackedDataset
 from cmac_core.evaluation.attention_maps import Attended, Key
-from cmac_core.evaluation.film import FPS, make_film
+from cmac_core.evaluation.film import FPS, PANES, make_film
 from cmac_core.evaluation.overlays import Picture, draw_both, draw_map
 from cmac_core.evaluation.showing import Showing
 from cmac_core.specs import AudioFrontEnd
@@ -44,7 +44,7 @@ class Press:
         draw_both(self.run.folder / folder / "both.png", attended, spectrogram, self.front_end, note)
         self._announce(folder / "both.png", "attention_png", "image/png", of_clip)
         make_film(self.run.folder / folder / "film.mp4", self._smooth(attended), spectrogram, self.showing.sample_rate)
-        self._announce(folder / "film.mp4", "attention_mp4", "video/mp4", of_clip)
+        self._announce(folder / "film.mp4", "attention_mp4", "video/mp4", of_clip | {"panes": PANES})
 
     def _meta(self, attended: Attended, key: Key, scores: dict[str, float]) -> dict[str, Any]:
         cells = attended.maps[key]

@@ -17,6 +17,8 @@ from cmac_core.evaluation.overlays import FIXED, Picture, cropped, over_frames, 
 
 FPS = 25
 SIDE, STRIP, BAR, GAP = 240, 96, 26, 6  # pixels; H.264 wants even sizes
+# Where the bare input is in each picture, [x, y, width, height]: whoever draws maps of their own begins with it.
+PANES = {"frames": [GAP, BAR, SIDE, SIDE], "sound": [GAP, BAR + SIDE + GAP, SIDE, STRIP]}
 DARK, LIGHT, FAINT = (18, 22, 28), (235, 238, 242), (150, 160, 172)
 TITLES = {"s": "s: guided by the other modality", "s_hat": "ŝ: the encoder's prediction"}
 Canvas = npt.NDArray[np.uint8]

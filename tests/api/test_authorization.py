@@ -27,6 +27,8 @@ CALLS: dict[str, tuple[Rule, str | None]] = {
     "GET /readyz": ("open", None),
     "GET /metrics": ("open", None),
     "GET /version": ("open", None),
+    "POST /session": ("open", None),
+    "DELETE /session": ("open", None),
     "GET /me": ("look", None),
     "GET /jobs": ("look", "read"),
     "POST /jobs": ("submit", "submit"),

@@ -5,9 +5,11 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import delete, text
 
 from store import metrics
 from store.metrics import Point, thin
+from store.tables import Attempt, Metric
 from tests.store.lab import Lab
 
 
@@ -46,3 +48,37 @@ def test_a_thousand_points_go_in_at_once(lab: Lab) -> None:
         {"name": "nothing", "x": [], "y": [], "min": [], "max": [], "thinned": False, "non_finite": 0}
     ]
     assert "T" in metrics.series(lab.session, job.id, x="time")[0]["x"][0]
+
+
+def test_the_database_thins_long_curves_as_this_process_would(lab: Lab) -> None:
+    """Extremes, ends and counts are the same; a later epoch's points count from where it went on."""
+    job = lab.submit()
+    lease = lab.run(job)
+    lab.session.execute(
+        text(
+            "INSERT INTO metrics (job_id, epoch, name, step, value, train_epoch) SELECT :job, 1, name, i, "
+            "CASE WHEN i = 777 THEN -9 WHEN i = 6001 THEN 99 WHEN i % 1000 = 3 THEN NULL ELSE sin(i) END, i / 100.0 "
+            "FROM generate_series(1, 12000) AS i, unnest(ARRAY['a', 'b']) AS name"
+        ),
+        {"job": job.id},
+    )
+    metrics.add(lab.session, job.id, 1, [Point("short", 5, 1.0, None)])
+    many = metrics.series(lab.session, job.id, points=100)
+    few = metrics.series(lab.session, job.id, ["a", "short"], points=100)  # read one by one
+    assert [curve["name"] for curve in many] == ["a", "b", "short"]
+    thinned, plain = many[0], few[0]
+    for curve in (thinned, plain):
+        assert (curve["thinned"], curve["non_finite"], len(curve["x"])) == (True, 12, 100)
+        assert (curve["x"][0], curve["x"][-1]) == (1, 12_000)
+        assert (min(curve["min"]), max(curve["max"])) == (-9, 99)
+        assert curve["x"] == sorted(set(curve["x"]))
+    assert many[2] == few[1]
+    assert metrics.series(lab.session, job.id, points=100, x="train_epoch")[0]["x"][-1] == 120
+    attempt = lab.session.get_one(Attempt, lease.attempt)
+    lab.session.add(Attempt(job_id=job.id, epoch=2, state="exited", running_at=attempt.running_at, resume_step=6000))
+    lab.session.flush()
+    metrics.add(lab.session, job.id, 2, [Point("a", step, 5.0, None) for step in range(6001, 6101)])
+    lab.session.execute(delete(Metric).where(Metric.name == "short"))
+    grown = metrics.series(lab.session, job.id, points=100)[0]
+    assert (grown["x"][-1], grown["y"][-1]) == (6100, 5.0)
+    assert max(grown["max"]) == 5.0  # the spike at 6001 was of what is not gone on from

@@ -12,13 +12,12 @@ from api.dependencies import SessionDep
 from api.pages import Cursor, Limit, cut
 from api.ui.rendering import page
 from api.views.data import WholeCheckpointView
-from store import checkpoints, datasets, jobs, results
+from store import checkpoints, datasets, results
 
 router = APIRouter(prefix="/ui", include_in_schema=False)
 
 EVALUATIONS = ("retrieval", "probe", "finetune", "attention")
 _MOST = 1000
-_READERS = 50
 
 
 @router.get("/checkpoints")
@@ -45,7 +44,7 @@ def checkpoints_page(
 def checkpoint_page(checkpoint_id: UUID, request: Request, principal: ViewerDep, session: SessionDep) -> HTMLResponse:
     """One checkpoint: what it was made of, what was found out with it, and how to get and evaluate it."""
     checkpoint = checkpoints.get(session, checkpoint_id, principal)
-    readers = jobs.page(session, principal, {"checkpoint": [str(checkpoint_id)]}, limit=_READERS).items
+    readers = checkpoints.readers(session, checkpoint, principal)
     return page(
         request,
         "checkpoint.html",

@@ -1,5 +1,6 @@
 """Checkpoints and datasets as one chooses them."""
 
+import re
 import uuid
 from typing import Any
 
@@ -26,6 +27,20 @@ def test_a_checkpoint_tells_its_lineage_and_leads_to_an_evaluation(lab: Any, bro
     assert foreign.get(path).status_code == 404
     assert path not in foreign.get("/ui/checkpoints").text
     assert there["reference"] not in foreign.get("/ui/datasets").text
+
+
+def test_what_was_found_with_a_checkpoint_stands_with_it_however_it_was_named(lab: Any, browse: Browser) -> None:
+    user, project = f"u-{uuid.uuid4().hex[:8]}", f"p-{uuid.uuid4().hex[:8]}"
+    lab.key(Role.viewer, project)
+    there = things(lab, user, project)
+    for name, checkpoint in (("by id", {"id": there["checkpoint_id"]}), ("by job", {"job": there["job_id"]})):
+        job = lab.submit(name=name, checkpoint=checkpoint)
+        lab.succeed(lab.start(job))
+    lab.succeed(lab.start(lab.submit(name="of none")))
+    text = browse().get(f"/ui/checkpoints/{there['checkpoint_id']}").text
+    found = text.split("What was found with it")[1].split("Lineage")[0]
+    assert re.findall(r">(by \w+|of none)</a>", found) == ["by job", "by id"]
+    assert found.count("r@1 57.9 %") == 2
 
 
 def test_datasets_tell_what_is_in_them(lab: Any, browse: Browser) -> None:

@@ -4,7 +4,7 @@ from math import inf
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from cmac_core.events import Saved
@@ -15,7 +15,7 @@ from store.attempts import Lease
 from store.errors import IllegalMove, InUse, NotFound
 from store.keys import Principal
 from store.states import FINAL, CheckpointState
-from store.tables import Checkpoint, Job
+from store.tables import Attempt, Checkpoint, Job
 
 
 def of_job(session: Session, job_id: UUID) -> list[Checkpoint]:
@@ -43,6 +43,17 @@ def get(session: Session, checkpoint_id: UUID, principal: Principal) -> Checkpoi
     if checkpoint is None:
         raise NotFound(f"no checkpoint {checkpoint_id}")
     return checkpoint
+
+
+def readers(session: Session, checkpoint: Checkpoint, principal: Principal, limit: int = 50) -> list[Job]:
+    """Jobs that were given it, by its id or as what its job left, newest first."""
+    given = Attempt.inputs["checkpoint"]["id"].as_string() == str(checkpoint.id)
+    by_job = select(Attempt.id).where(Attempt.job_id == Job.id, given).exists()
+    reads = or_(Job.checkpoint_id == checkpoint.id, and_(Job.checkpoint_job == checkpoint.job_id, by_job))
+    query = select(Job).where(reads, Job.deleted_at.is_(None))
+    if principal.project is not None:
+        query = query.where(Job.project == principal.project)
+    return list(session.scalars(query.order_by(Job.submitted_at.desc(), Job.id).limit(limit)))
 
 
 def last_good(session: Session, job_id: UUID) -> Checkpoint | None:

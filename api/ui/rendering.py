@@ -36,6 +36,8 @@ NAVIGATION = (
     ("jobs", "/ui/jobs", "Jobs"),
     ("experiments", "/ui/experiments", "Experiments"),
     ("attention", "/ui/attention", "Attention"),
+    ("checkpoints", "/ui/checkpoints", "Checkpoints"),
+    ("datasets", "/ui/datasets", "Datasets"),
     ("submit", "/ui/submit", "Submit"),
 )
 

@@ -167,6 +167,11 @@ def test_every_page_is_legible_at_every_size_in_both_schemes(
         if name == "job":
             drawn(page, 2)
         look(one, f"{name}-{size}-{scheme}")
+    page = one.open(f"/ui/checkpoints?job={trained}")
+    page.locator("main table a").first.click()
+    expect(page.get_by_role("heading", name="Lineage")).to_be_visible()
+    look(one, f"checkpoint-{size}-{scheme}")
+    page = one.open(f"/ui/jobs/{attended}/attention")
     page.locator(".gallery a").first.click()
     expect(page.locator("[data-ready]")).to_be_visible()
     look(one, f"clip-{size}-{scheme}")
@@ -197,6 +202,8 @@ def pages(job: uuid.UUID, table: str, maps: uuid.UUID) -> dict[str, str]:
         "submit": f"/ui/submit?clone={job}",
         "attention": "/ui/attention",
         "gallery": f"/ui/jobs/{maps}/attention",
+        "checkpoints": "/ui/checkpoints",
+        "datasets": "/ui/datasets",
     }
 
 

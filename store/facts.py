@@ -4,11 +4,10 @@ A process remembers what it has read by the row's version. So a pass over a long
 for what is new among them; nothing has to be told to forget, and every process may look.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from operator import attrgetter
 from typing import NamedTuple
 from uuid import UUID
 
@@ -49,6 +48,7 @@ class Facts:
     may_run_s: float | None
     told: Waiting | None  # why it waits, as its row says
     written: int  # the transaction that wrote the row: later ones have higher numbers
+    age: tuple[int, float, UUID]  # its tier, when it was submitted, its id: the order of the line
 
     def expecting(self, runtime_s: float, guessed: bool) -> Pending:
         """The job, of which it is known now how long it may run."""
@@ -62,14 +62,13 @@ class Reading(NamedTuple):
     """Facts of the whole line at one moment; replaced as a whole, so that threads may look at the same time."""
 
     versions: bytes
-    by_version: dict[bytes, Facts]  # by tier and age
+    by_version: dict[bytes, Facts]  # in the order of the line
     by_id: dict[UUID, Facts]
-    likes: frozenset[Like]
+    likes: frozenset[Like]  # theirs, and of some that are gone
 
 
 NOTHING = Reading(b"", {}, {}, frozenset())
 _last = NOTHING
-_AGE = attrgetter("pending.tier", "pending.submitted_s", "pending.id")
 
 
 def read(session: Session, most: int) -> Reading:
@@ -80,18 +79,25 @@ def read(session: Session, most: int) -> Reading:
     if len(versions) > most * _BYTES:
         versions = session.scalar(_FIRST, {"most": most}) or b""
     if versions != last.versions:
-        each = dict.fromkeys(versions[at : at + _BYTES] for at in range(0, len(versions), _BYTES))
-        new = [version for version in each if version not in last.by_version]
-        # Those that stay are in order already, which makes sorting them again cheap.
-        found = {version: facts for version, facts in last.by_version.items() if version in each}
-        found |= _fresh(session, new) if new else {}
-        found = dict(sorted(found.items(), key=lambda item: _AGE(item[1])))
-        by_id = {one.pending.id: one for one in found.values()}
-        _last = last = Reading(versions, found, by_id, frozenset(one.like for one in found.values()))
+        each = {versions[at : at + _BYTES] for at in range(0, len(versions), _BYTES)}
+        new = each.difference(last.by_version)
+        _last = last = _changed(last, versions, each, _fresh(session, new) if new else {})
     return last
 
 
-def _fresh(session: Session, versions: Sequence[bytes]) -> dict[bytes, Facts]:
+def _changed(last: Reading, versions: bytes, each: set[bytes], fresh: dict[bytes, Facts]) -> Reading:
+    """The line as it is now, from what stays of it and what is new; with little work for each that stays."""
+    by_id = dict(last.by_id)
+    for version in last.by_version.keys() - each:
+        del by_id[last.by_version[version].pending.id]
+    by_id |= {one.pending.id: one for one in fresh.values()}
+    # Those that stay are in order already, which makes sorting them again cheap.
+    found = [(version, one) for version, one in last.by_version.items() if version in each]
+    ordered = dict(sorted([*found, *fresh.items()], key=lambda item: item[1].age))
+    return Reading(versions, ordered, by_id, last.likes.union(one.like for one in fresh.values()))
+
+
+def _fresh(session: Session, versions: Collection[bytes]) -> dict[bytes, Facts]:
     """What rows say that were not known. One that has changed again in between is there as it is now."""
     wanted = {version[:_ID_BYTES]: version for version in versions}
     rows = session.execute(_FACTS, {"ids": [UUID(bytes=job) for job in wanted]})
@@ -131,7 +137,7 @@ def _facts(
         wants=wants(model, labels),
     )  # fmt: skip
     told = _told(why["code"], why["text"], why["expected_start"]) if why else None
-    return Facts(pending, (kind, scale), may_run_s, told, written)
+    return Facts(pending, (kind, scale), may_run_s, told, written, (tier, submitted_s, job))
 
 
 def _why_later(restarts: int, rejections: int, reason: str | None, until_s: float) -> str:

@@ -1,7 +1,7 @@
 """The line of queued jobs as the database knows it: who waits, how much each has used, how long each may run."""
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -91,15 +91,17 @@ def queued(session: Session) -> Queued:
     found = facts.read(session, MOST_PLANNED)
     took = expected(session, found.likes)
     now = session.scalars(select(func.now())).one()
-    return Queued(list(_pending(found.by_id, took)), found.by_id, used(session), quotas.limits(session), now)
+    pending = list(_pending(found.by_version.values(), took))
+    return Queued(pending, found.by_id, used(session), quotas.limits(session), now)
 
 
-def _pending(found: Mapping[UUID, Facts], took: Mapping[tuple[str, str], float]) -> Iterator[Pending]:
+def _pending(found: Iterable[Facts], took: Mapping[tuple[str, str], float]) -> Iterator[Pending]:
     """Each with the time that its spec or the history of its like gives it."""
     least_s = settings().times.scaled(LEAST_LEFT_S)
-    for one in found.values():
+    for one in found:
         if one.may_run_s is None:
-            yield one.expecting(took.get(one.like, DAY), one.like not in took)
+            runtime_s = took.get(one.like)
+            yield one.expecting(DAY if runtime_s is None else runtime_s, runtime_s is None)
         else:
             yield one.expecting(max(one.may_run_s, least_s), False)
 

@@ -30,7 +30,7 @@ from store.tables import JSON, Device, DeviceLease, Node
 log = logging.getLogger(__name__)
 
 # Whose reason to wait is written anew in a pass: of the first in line, and of those behind.
-MOST_TOLD, FEW_TOLD = 100, 25
+MOST_TOLD, FEW_TOLD = 50, 25
 
 
 class Pass(NamedTuple):

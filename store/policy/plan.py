@@ -13,6 +13,7 @@ from store.states import DeviceKind
 NAMED = 20  # places in line that are told as they are; those behind in the steps below
 # Or each placement would change the text of every job in a long queue.
 ROUNDED = (20, 50, 100, 200, 500, 1000, 2000, 5000)
+_STEPS = frozenset(ROUNDED)
 
 
 def plan(
@@ -33,7 +34,7 @@ def plan(
     gpus, slots = (Yard(kind, nodes, running, patience, now_s) for kind in (DeviceKind.gpu, DeviceKind.cpu))
     made = Plan([], {}, {})
     for job in line:
-        yard, over = gpus if job.kind is DeviceKind.gpu else slots, quotas.refuses(job)
+        yard, over = gpus if job.kind is gpus.kind else slots, quotas.refuses(job) if limits else None
         if job.until_s > now_s:
             made.waiting[job.id] = Waiting("backoff", job.until_text)
         elif not over and (kept := yard.stuck_behind(job)):
@@ -79,14 +80,15 @@ def _first(job: Pending, yard: Yard, now: datetime, victims: Sequence[Running]) 
 def _behind(job: Pending, yard: Yard, kept: Reservation, line: Line) -> Waiting:
     """Counts one more behind a reservation, and tells it what those of its size near it are told."""
     first = kept.job
-    kept.behind += 1
-    if kept.behind <= NAMED or kept.behind - 1 in ROUNDED:
+    kept.behind = behind = kept.behind + 1
+    if behind <= NAMED or behind - 1 in _STEPS:
         kept.told.clear()
     overtaken = first.submitted_s > job.submitted_s and first.tier == job.tier
     overtaken = overtaken and (job.owner != first.owner or job.project != first.project)
-    told = kept.told.get((job.each, overtaken))
+    size = job.devices // job.nodes, overtaken
+    told = kept.told.get(size)
     if told is None:
-        told = kept.told[job.each, overtaken] = _why_behind(job, yard, kept, line, overtaken)
+        told = kept.told[size] = _why_behind(job, yard, kept, line, overtaken)
     return told
 
 

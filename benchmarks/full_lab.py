@@ -51,7 +51,9 @@ _FINISH = f"""
 _MEASURE = """
     INSERT INTO metrics (job_id, name, step, epoch, value, train_epoch)
     SELECT job.id, 'loss/' || curve, step, 1, 1 / (step + 1.0), step / 1000.0
-      FROM (SELECT id FROM jobs WHERE state = 'succeeded' ORDER BY submitted_at DESC LIMIT :jobs) AS job,
+      FROM (SELECT id FROM jobs
+             WHERE state = 'succeeded' AND NOT EXISTS (SELECT FROM metrics WHERE job_id = jobs.id)
+          ORDER BY submitted_at DESC LIMIT :jobs) AS job,
            generate_series(1, :curves) AS curve, generate_series(1, :steps) AS step
 """
 

@@ -10,14 +10,14 @@ from benchmarks.rounds import Growth, Limit
 @pytest.mark.system
 def test_all_rows_of_the_service_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a lab of a hundredth of the size."""
-    for name, value in {"QUEUED": 300, "FINISHED": 200, "POINTS_QUICK": 1000}.items():
+    for name, value in {"QUEUED": 300, "FINISHED": 200, "POINTS_QUICK": 1000, "LONG": 2000}.items():
         monkeypatch.setattr(service, name, value)
     monkeypatch.setattr(full_lab, "STEPS", 100)
     rows = list(service.measure(quick=True))
     growth = [(row.queued, row.finished) for row in rows if isinstance(row, Growth)]
     assert growth == [(3, 0), (30, 0), (300, 0), (300, 200)]
     limits = {row.name: row for row in rows if isinstance(row, Limit)}
-    assert len(limits) == 6
+    assert len(limits) == 8
     assert all(row.value > 0 for row in limits.values())
 
 

@@ -60,9 +60,18 @@ app.command()(simulation.simulate)
 app.add_typer(datasets.dataset, name="dataset")
 app.add_typer(datasets.root, name="root")
 app.add_typer(checkpoints.checkpoint, name="checkpoint")
-app.add_typer(lab.key, name="key")
-app.add_typer(quotas.quota, name="quota")
-app.add_typer(people.project, name="project")
-app.add_typer(people.user, name="user")
-app.add_typer(nodes.node, name="node")
-app.add_typer(webhooks.webhook, name="webhook")
+# What operators and admins do, also under one name.
+admin = typer.Typer(help="Run the lab: machines, quotas, keys, people, disk, deletion.", no_args_is_help=True)
+for name, group in {
+    "node": nodes.node,
+    "quota": quotas.quota,
+    "key": lab.key,
+    "project": people.project,
+    "user": people.user,
+    "webhook": webhooks.webhook,
+}.items():
+    app.add_typer(group, name=name)
+    admin.add_typer(group, name=name)
+admin.command()(jobs.delete)
+admin.command()(lab.audit)
+app.add_typer(admin, name="admin")

@@ -392,6 +392,7 @@ def test_projects_and_users_are_made_listed_and_changed(cmac: Cmac) -> None:
     again = cmac("project", "add", "video")
     assert (again.code, "already" in again.err) == (2, True)
     assert "video" in cmac("project", "list").out
+    assert cmac("admin", "project", "list", "--json").out == cmac("project", "list", "--json").out
     assert json.loads(cmac("user", "add", "newcomer", "--json").out)["role"] == "submitter"
     assert cmac("user", "set", "newcomer").code == 2
     changed = json.loads(cmac("user", "set", "newcomer", "--role", "operator", "--disable", "--json").out)

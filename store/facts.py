@@ -52,9 +52,7 @@ class Facts:
 
     def expecting(self, runtime_s: float, guessed: bool) -> Pending:
         """The job, of which it is known now how long it may run."""
-        pending = self.pending
-        if pending.runtime_s != runtime_s or pending.guessed != guessed:
-            self.pending = pending = pending._replace(runtime_s=runtime_s, guessed=guessed)
+        self.pending = pending = self.pending._replace(runtime_s=runtime_s, guessed=guessed)
         return pending
 
 

@@ -101,9 +101,12 @@ def _pending(found: Iterable[Facts], took: Mapping[tuple[str, str], float]) -> I
     for one in found:
         if one.may_run_s is None:
             runtime_s = took.get(one.like)
-            yield one.expecting(DAY if runtime_s is None else runtime_s, runtime_s is None)
+            guessed, runtime_s = runtime_s is None, DAY if runtime_s is None else runtime_s
         else:
-            yield one.expecting(max(one.may_run_s, least_s), False)
+            guessed, runtime_s = False, max(one.may_run_s, least_s)
+        pending = one.pending
+        known = pending.runtime_s == runtime_s and pending.guessed is guessed
+        yield pending if known else one.expecting(runtime_s, guessed)
 
 
 def order(session: Session, *more: Pending) -> list[UUID]:

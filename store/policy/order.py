@@ -77,7 +77,10 @@ class Line:
             if self._charged:
                 heap, self._charged = self._heap(queues.values()), False
             elif waiting:
-                heapq.heapreplace(heap, self._turn(of_project, of_owner, waiting))
+                job = waiting[0]
+                counts = 0.5 ** ((self._now_s - job.submitted_s) / HALVED_S) if of_owner else 0.0
+                turn = of_project, of_owner * counts, job.submitted_s, job.id, of_owner, waiting
+                heapq.heapreplace(heap, turn)  # as `_turn` says; 10,000 calls of it took a twentieth of a pass
             else:
                 heapq.heappop(heap)
 

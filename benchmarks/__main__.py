@@ -83,7 +83,7 @@ def main() -> int:
 
 def rows(quick: bool) -> Iterator[Comparison]:
     """Ratios, as they are found."""
-    rounds = 7 if quick else 15
+    rounds = 5 if quick else 15
     yield from (benchmark(rounds) for benchmark in SUITE)
     if quick:
         return

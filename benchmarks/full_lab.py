@@ -128,7 +128,7 @@ class FullLab:
         headers, self._url = {"Authorization": f"Bearer {self._token}"}, f"http://127.0.0.1:{port}"
         try:
             with httpx2.Client(base_url=self._url, headers=headers, timeout=120, trust_env=False) as http:
-                _wait_for(http)
+                wait_for(http)
                 yield http
         finally:
             api.terminate()
@@ -140,7 +140,7 @@ def full_lab() -> Iterator[FullLab]:
     """An empty one with 256 GPUs on 32 machines. This process's settings are its own meanwhile."""
     before = {name: value for name, value in os.environ.items() if name.startswith("CMAC_")}
     folder = Path(tempfile.mkdtemp(prefix="cm-", dir="/tmp"))  # short: sockets have 107 characters
-    _set({"CMAC_HOME": str(folder)})
+    set_only({"CMAC_HOME": str(folder)})
     own = settings()
     try:
         embedded.start_postgres(own)
@@ -153,7 +153,7 @@ def full_lab() -> Iterator[FullLab]:
     finally:
         database.forget()
         embedded.stop_postgres(own)
-        _set(before)
+        set_only(before)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -181,19 +181,21 @@ def _analyze(table: str) -> None:
         connection.execute(text(f"VACUUM (ANALYZE) {table}"))  # as autovacuum would by and by
 
 
-def _set(values: dict[str, str]) -> None:
+def set_only(values: dict[str, str]) -> None:
+    """These CMAC_ settings for this process and its children, and no others."""
     for name in [name for name in os.environ if name.startswith("CMAC_")]:
         del os.environ[name]
     os.environ.update(values)
     settings.cache_clear()
 
 
-def _wait_for(http: httpx2.Client) -> None:
-    end = time.monotonic() + 60
+def wait_for(http: httpx2.Client, path: str = "/healthz") -> None:
+    """Until a server that was just started answers there. Raises RuntimeError after two minutes."""
+    end = time.monotonic() + 120
     while time.monotonic() < end:
         try:
-            if http.get("/healthz").status_code == 200:
+            if http.get(path).status_code == 200:
                 return
         except httpx2.TransportError:
             time.sleep(0.1)
-    raise RuntimeError("the API did not come up")
+    raise RuntimeError(f"nobody answers at {http.base_url}{path}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.full_lab import set_only
 from client import Client
 from client.local import LocalService
 
@@ -21,7 +22,7 @@ class OwnService:
 
     def processor_s(self) -> float:
         """Processor seconds of all that serves: API, loops, PostgreSQL, Redis, supervisors; not of runs."""
-        return sum(_spent(process) for process in self._serving())
+        return sum(_spent(process) for process in set(self._serving()))
 
     def _serving(self) -> Iterator[psutil.Process]:
         for process in psutil.process_iter():
@@ -43,7 +44,7 @@ def own_service(**settings: str) -> Iterator[OwnService]:
     before = {name: value for name, value in os.environ.items() if name.startswith("CMAC_")}
     home = Path(tempfile.mkdtemp(prefix="cm-", dir="/tmp"))  # short: sockets have 107 characters
     home.chmod(0o755)  # root's PostgreSQL is another user
-    _set({"CMAC_HOME": str(home), **{f"CMAC_{name.upper()}": value for name, value in settings.items()}})
+    set_only({"CMAC_HOME": str(home), **{f"CMAC_{name.upper()}": value for name, value in settings.items()}})
     service = LocalService(home)
     try:
         up = service.up(port=0)
@@ -51,7 +52,7 @@ def own_service(**settings: str) -> Iterator[OwnService]:
             yield OwnService(home, client)
     finally:
         service.down(jobs=True)
-        _set(before)
+        set_only(before)
         shutil.rmtree(home, ignore_errors=True)
 
 
@@ -61,9 +62,3 @@ def _spent(process: psutil.Process) -> float:
     except psutil.Error:
         return 0.0
     return float(times.user + times.system + times.children_user + times.children_system)
-
-
-def _set(values: dict[str, str]) -> None:
-    for name in [name for name in os.environ if name.startswith("CMAC_")]:
-        del os.environ[name]
-    os.environ.update(values)

@@ -170,7 +170,6 @@ _EDGES = union_all(
 
 def edges(session: Session, job_id: UUID) -> dict[str, list[dict[str, str]]]:
     """{"after": [{job, kind, state}], "before": [...]}: parents and children."""
-
     found: dict[str, list[dict[str, str]]] = {"after": [], "before": []}
     for side, job, kind, state in session.execute(_EDGES, {"job": job_id}):
         found[side].append({"job": str(job), "kind": str(kind), "state": str(state)})

@@ -1,6 +1,6 @@
 """Exact search by faiss. Runs under the peers' Python: arrays from a file, a search for each line that comes in.
 
-Answers with the seconds that it took; at the end, the neighbours are in the file's place.
+Answers with the seconds that it took; at the end it writes the neighbours into a second file.
 """
 
 import sys

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx2
 
-from benchmarks.full_lab import EVALUATION, full_lab
+from benchmarks.full_lab import EVALUATION, full_lab, wait_for
 from benchmarks.peers import PYTHON
 from benchmarks.rounds import Comparison, compare
 from store import embedded
@@ -86,7 +86,7 @@ def _mlflow() -> Iterator[httpx2.Client]:
             address = f"http://127.0.0.1:{port}"
             try:
                 with httpx2.Client(base_url=address, timeout=120, trust_env=False) as http:
-                    _wait_for(http)
+                    wait_for(http, "/health")
                     yield http
             finally:
                 server.terminate()
@@ -115,14 +115,3 @@ def _answer(answer: httpx2.Response) -> Any:
 
 def _now() -> int:
     return int(1000 * time.time())
-
-
-def _wait_for(http: httpx2.Client) -> None:
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        try:
-            if http.get("/health").status_code == 200:
-                return
-        except httpx2.TransportError:
-            time.sleep(0.2)
-    raise RuntimeError("MLflow's server did not come up")

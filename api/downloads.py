@@ -11,7 +11,7 @@ from store.errors import Gone
 from store.settings import settings
 from store.tables import Artifact
 
-_SHOWN = ("image/png", "video/mp4", "application/json")  # the rest is offered for saving
+_SHOWN = ("image/png", "video/mp4", "audio/mp4", "application/json")  # the rest is offered for saving
 
 
 def artifact_answer(request: Request, artifact: Artifact) -> Response:

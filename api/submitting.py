@@ -14,13 +14,15 @@ from store.idempotency import Answer
 from store.keys import Principal
 
 
-def submitted(session: Session, spec: JobSpec | Experiment, principal: Principal) -> Answer:
-    """202 with where it is. Raises what the store's `submit` raises."""
+def submitted(
+    session: Session, spec: JobSpec | Experiment, principal: Principal, sent: dict[str, Any] | None = None
+) -> Answer:
+    """202 with where it is; a job's spec is kept as it was `sent`, too. Raises what the store's `submit` raises."""
     if isinstance(spec, Experiment):
         experiment = experiments.submit(session, spec, principal)
         location = f"/experiments/{experiment.id}"
         return Answer(202, {"Location": location}, ExperimentView.whole(session, experiment).model_dump(mode="json"))
-    job = jobs.submit(session, spec, principal)
+    job = jobs.submit(session, spec, principal, sent)
     headers = {"Location": f"/jobs/{job.id}", "ETag": job_etag(job)}
     return Answer(202, headers, JobView.whole(session, job).model_dump(mode="json"))
 

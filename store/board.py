@@ -40,7 +40,7 @@ def waiting(
     order = enumerate(_line(session), start=1)
     places = ((place, job) for place, job in order if wanted is None or job in wanted)
     shown = list(itertools.islice(places, first, first + limit))
-    rows = select(Job).where(Job.id.in_([job for _, job in shown])).options(defer(Job.spec))
+    rows = select(Job).where(Job.id.in_([job for _, job in shown])).options(defer(Job.spec), defer(Job.sent))
     found = {job.id: job for job in session.scalars(rows)}
     return Waiting([(place, found[job]) for place, job in shown if job in found], waits)
 

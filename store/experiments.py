@@ -110,7 +110,7 @@ def jobs_of(session: Session, experiment: Experiment) -> list[tuple[Job, list[st
         .join(Job, Job.id == Cell.job_id)
         .where(Cell.experiment_id == experiment.id)
         .order_by(Cell.position)
-        .options(defer(Job.spec))  # most of a row
+        .options(defer(Job.spec), defer(Job.sent))  # most of a row
         .execution_options(populate_existing=True)
     )
     found: dict[UUID, tuple[Job, list[str]]] = {}

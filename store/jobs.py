@@ -46,13 +46,13 @@ __all__ = [
 ]
 
 
-def submit(session: Session, spec: JobSpec, principal: Principal) -> Job:
-    """Check a spec against what there is, store it and make its edges; wakes the scheduler.
+def submit(session: Session, spec: JobSpec, principal: Principal, sent: dict[str, Any] | None = None) -> Job:
+    """Check a spec against what there is, store it (as it was `sent`, too) and make its edges; wakes the scheduler.
 
     Raises InvalidSpec, UnknownReference, Incompatible, Infeasible (all with every error found),
     QuotaExceeded, Forbidden (role; urgent; foreign project).
     """
-    new = new_jobs.draft(submission.resolve(session, spec, principal), principal)
+    new = new_jobs.draft(submission.resolve(session, spec, principal), principal, sent=sent)
     enter(session, [new], principal)
     session.refresh(new.row)
     return new.row
@@ -135,7 +135,7 @@ def retry(
     body = {**body, "queue": {**body["queue"], "walltime_s": may_run}}
     resolved = submission.resolve(session, JOB_SPEC.validate_python(body), principal)
     resume = None if fresh else old.resume_checkpoint
-    new = new_jobs.draft(resolved, principal, retry_of=old.id, resume=resume)
+    new = new_jobs.draft(resolved, principal, sent=old.sent, retry_of=old.id, resume=resume)
     new_jobs.insert(session, [new], principal.user)
     job = new.row
     session.refresh(job)

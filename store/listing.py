@@ -70,7 +70,7 @@ def page(
         beyond = column < at if falling else column > at
         chosen = chosen.where(or_(beyond, and_(column == at, Job.id < last if falling else Job.id > last)))
     order = (column.desc(), Job.id.desc()) if falling else (column, Job.id)
-    chosen = chosen.options(defer(Job.spec))  # no list shows it, and it is most of a row
+    chosen = chosen.options(defer(Job.spec), defer(Job.sent))  # no list shows them, and they are most of a row
     rows = session.execute(_with(chosen, column).order_by(*order).limit(limit + 1)).all()
     jobs = [row[0] for row in rows[:limit]]
     more = len(rows) > limit

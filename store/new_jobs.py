@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from sqlalchemy import func, select
@@ -24,9 +24,17 @@ class NewJob(NamedTuple):
 
 
 def draft(
-    resolved: Resolved, principal: Principal, *, retry_of: UUID | None = None, resume: UUID | None = None
+    resolved: Resolved,
+    principal: Principal,
+    *,
+    sent: dict[str, Any] | None = None,
+    retry_of: UUID | None = None,
+    resume: UUID | None = None,
 ) -> NewJob:
-    """The job of a spec that this transaction has resolved, with an id that others may wait for already."""
+    """The job of a spec that this transaction has resolved, with an id that others may wait for already.
+
+    `sent`: the spec as somebody wrote it.
+    """
     spec, version, states = resolved.spec, code.code_version(), _states(resolved)
     job = Job(
         id=uuid4(),
@@ -35,6 +43,7 @@ def draft(
         name=spec.name,
         kind=spec.kind,
         spec=resolved.body,
+        sent=sent,
         spec_sha256=resolved.sha256,
         state=states[-1],
         priority=resolved.rank,

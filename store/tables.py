@@ -211,6 +211,7 @@ class Job(Table):
     name: Mapped[str] = mapped_column(server_default="")
     kind: Mapped[str]
     spec: Mapped[JSON]  # as validated at submit, presets expanded, names resolved; never changed
+    sent: Mapped[JSON | None]  # the spec as somebody wrote it; null for jobs of an experiment
     spec_sha256: Mapped[str]
     state: Mapped[JobState]
     reason: Mapped[str | None]

@@ -53,7 +53,7 @@ def submit_job(
         return JSONResponse(estimated(session, parse_spec(body), principal))
 
     def submit() -> Answer:
-        return submitted(session, parse_spec(body), principal)
+        return submitted(session, parse_spec(body), principal, body)
 
     return Once(request, session, principal, idempotency_key).answer(body, submit)
 

@@ -85,19 +85,27 @@ class JobView(JobRow):
     position: int | None = Field(description="Place in the queue, 1 is next; null when it does not wait for a place.")
     after: list[dict[str, str]] = Field(description="Jobs that it waits for, or waited for.")
     before: list[dict[str, str]] = Field(description="Jobs that wait for it.")
-    spec: dict[str, Any]
+    spec: dict[str, Any] = Field(description="As it was resolved: every field, names with versions.")
+    sent: dict[str, Any] | None = Field(description="As it was submitted; null for jobs of an experiment.")
     git_sha: str | None
     lock_sha256: str | None
 
     @classmethod
     def whole(cls, session: Session, job: Job) -> Self:
         """The view of a row and what belongs to it."""
-        more = {"position": jobs.position(session, job), "spec": job.spec, **jobs.edges(session, job.id)}
+        more = {
+            "position": jobs.position(session, job),
+            "spec": job.spec,
+            "sent": job.sent,
+            **jobs.edges(session, job.id),
+        }
         return cls.model_validate(_members(job) | more)
 
 
 def _members(job: Job) -> dict[str, Any]:
-    shown = [column.key for column in Job.__table__.columns if column.key != "spec"]  # a list does not read it
+    shown = [
+        column.key for column in Job.__table__.columns if column.key not in ("spec", "sent")
+    ]  # lists do not read them
     columns = {name: getattr(job, name) for name in shown}
     return columns | {"priority": list(Priority)[job.priority], "links": _links(job)}
 

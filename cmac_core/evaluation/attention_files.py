@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cmac_core.data.dataset import PackedDataset
-from cmac_core.evaluation.attention_maps import Attended, Key
+from cmac_core.evaluation.attention_maps import Attended, Key, correlation
 from cmac_core.evaluation.film import FPS, PANES, make_film
 from cmac_core.evaluation.overlays import Picture, draw_both, draw_map
 from cmac_core.evaluation.showing import Showing
@@ -47,7 +47,8 @@ class Press:
         self._announce(folder / "film.mp4", "attention_mp4", "video/mp4", of_clip | {"panes": PANES})
 
     def _meta(self, attended: Attended, key: Key, scores: dict[str, float]) -> dict[str, Any]:
-        cells = attended.maps[key]
+        cells, modality = attended.maps[key], key[0]
+        both = [attended.maps[one] for one in ((modality, "s"), (modality, "s_hat")) if one in attended.maps]
         return {
             "clip": attended.clip.id,
             "t0_s": attended.t0,
@@ -56,6 +57,8 @@ class Press:
             "shape": list(cells.shape),
             "range": [float(cells.min()), float(cells.max())],
             "silent": attended.silent,
+            "confidence": float(cells.max() - cells.mean()),  # how far the peak stands out
+            "agreement": correlation(both[0], both[1]) if len(both) == 2 else None,  # of s and ŝ over cells
             "scores": scores,
         }
 

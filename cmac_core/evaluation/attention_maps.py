@@ -139,3 +139,10 @@ def _by_clip(maps: Maps) -> list[dict[Key, Cells]]:
     named |= {("audio", "s"): maps.s_a, ("audio", "s_hat"): maps.s_hat_a}
     there = {key: batch.float().cpu().numpy() for key, batch in named.items() if batch is not None}
     return [{key: batch[i] for key, batch in there.items()} for i in range(len(maps.s_v))]  # type: ignore[misc]
+
+
+def correlation(one: Cells, other: Cells) -> float:
+    """Pearson's; 0 where either is flat."""
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return 0.0
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])

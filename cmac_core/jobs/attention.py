@@ -10,7 +10,7 @@ import numpy as np
 from cmac_core.data.dataset import PackedDataset
 from cmac_core.data.manifest import Clip
 from cmac_core.evaluation.attention_files import Press
-from cmac_core.evaluation.attention_maps import KEYS, Cells, Key
+from cmac_core.evaluation.attention_maps import KEYS, Cells, Key, correlation
 from cmac_core.evaluation.attention_subject import AttentionSubject, attention_subject
 from cmac_core.evaluation.localization import GRID
 from cmac_core.evaluation.localization_scores import SCORED_FRAMES, Tally
@@ -86,13 +86,6 @@ def _agreement(ours: Mapping[Key, Cells], random: Mapping[Key, Cells], modality:
     if keys[1] not in ours:
         return []
     return [(correlation(*(ours[key] for key in keys)), correlation(*(random[key] for key in keys)))]
-
-
-def correlation(one: Cells, other: Cells) -> float:
-    """Pearson's; 0 where either is flat."""
-    if np.ptp(one) == 0 or np.ptp(other) == 0:
-        return 0.0
-    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
 
 
 def _correlation(modality: Literal["video", "audio"], pairs: Pairs) -> Value:

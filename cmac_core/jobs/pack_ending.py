@@ -9,7 +9,8 @@ from typing import Any
 
 from cmac_core.data.dataset_writer import replace_file
 from cmac_core.data.manifest import QUARANTINE, Clip, Quarantined, Summary
-from cmac_core.data.pack_report import REPORT, Pace, counts_of, spreads_of
+from cmac_core.data.pack_report import REPORT, Pace, class_column, counts_of, spreads_of
+from cmac_core.data.samples import chosen, write_sample
 from cmac_core.events import DatasetMade, Result, Value
 from cmac_core.specs import Pack
 from cmac_core.training.run import Run
@@ -52,6 +53,7 @@ def announce(
     ]
     run.emit(Result(values=tuple(values), protocol=_protocol(spec)))
     if summary is not None:
+        _keep_samples(run, output, clips, class_column(spreads))
         run.emit(_made(output, summary))
 
 
@@ -76,6 +78,20 @@ def _draw(run: Run, spec: Pack, counts: Mapping[str, int], spreads: Mapping[str,
     share = f", shard {spec.shard.index + 1} of {spec.shard.of}" if spec.shard else ""
     draw_report(path, f"{spec.dataset}{share}: {counts['packed']} of {counts['listed']} files", counts, spreads)
     run.artifact(PICTURE, "plot", "image/png", path)
+
+
+def _keep_samples(run: Run, output: Path, clips: Sequence[Clip], column: str | None) -> None:
+    """Some clips to look at and listen to; each says which it is and what it is labelled."""
+    folder = run.folder / "artifacts" / "samples"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    shown = chosen(clips, column)
+    for number, clip in enumerate(shown):
+        path = folder / f"{number:02}.mp4"
+        write_sample(output / clip.path, path)
+        media_type = "video/mp4" if clip.frames else "audio/mp4"
+        run.artifact(f"samples/{path.name}", "sample", media_type, path, {"clip": clip.id, "labels": clip.labels})
+        run.progress("samples", number + 1, len(shown), "clips")
 
 
 def _throughput(folder: Path) -> dict[str, Any] | None:

@@ -47,6 +47,7 @@ def test_a_job_is_accepted_and_can_be_found_at_once(lab: Any) -> None:
     assert (job["state"], job["kind"], job["name"], job["version"]) == ("queued", "retrieval", "first", 1)
     assert job["spec"]["dataset"] == "moving@1"
     assert job["spec"]["geometry"]["frames"] == 8  # the preset is expanded
+    assert job["sent"] == RETRIEVAL | {"name": "first"}  # and what was written is kept
     found = lab.http.get(job["links"]["self"])
     assert found.json() == job
     assert found.headers["etag"] == answer.headers["etag"]

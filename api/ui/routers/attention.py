@@ -15,11 +15,20 @@ from api.ui.rendering import page
 from api.ui.shown import MapViewDep
 from api.views.data import artifact_url
 from store import jobs, results
-from store.errors import NotFound
+from store.errors import BadRequest, NotFound
 
 router = APIRouter(prefix="/ui", include_in_schema=False)
 
 MAPS = {"s": "s: guided by the other modality", "s_hat": "ŝ: the encoder's own prediction"}
+SORTS = {
+    "clip": "clip",
+    "agreement": "least agreement of s and ŝ",
+    "-agreement": "most agreement of s and ŝ",
+    "confidence": "least confident prediction",
+    "-confidence": "most confident prediction",
+    "-error": "largest error of localization",
+    "error": "smallest error of localization",
+}
 _MOST_MAPS = 10_000
 _JOBS = 50
 
@@ -40,10 +49,13 @@ def gallery_page(
     view: MapViewDep,
     clip: Annotated[str | None, Query(max_length=1000, description="One clip, with its maps.")] = None,
     silent: Annotated[bool | None, Query(description="Only silent clips, or only others.")] = None,
+    sort: Annotated[str, Query(description=", ".join(SORTS))] = "clip",
     limit: Limit = 24,
     cursor: Cursor = None,
 ) -> HTMLResponse:
-    """All clips of an attention job, or one of them. Raises NotFound."""
+    """All clips of an attention job, or one of them. Raises NotFound, BadRequest (an unknown order)."""
+    if sort not in SORTS:
+        raise BadRequest(f"there is no order {sort!r}", allowed=list(SORTS))
     job = jobs.get(session, job_id, principal)
     rows = results.attention(session, job_id, principal, clip=clip, limit=_MOST_MAPS)
     shared: dict[str, Any] = {"here": "attention", "job": job, "url": artifact_url, "view": view}
@@ -57,13 +69,13 @@ def gallery_page(
             request, "attention_clip.html", principal, title=clip, clip=one, maps=MAPS,
             shown={"raw": raw, "panes": one["panes"]}, **shared,
         )  # fmt: skip
-    wanted = [one for one in clips if silent is None or one["silent"] == silent]
+    wanted = _sorted([one for one in clips if silent is None or one["silent"] == silent], sort)
     turned = cut(request, HTMLResponse(), wanted, lambda one: str(one["clip"]), limit=limit, cursor=cursor)
-    kept = {} if silent is None else {"silent": str(silent).lower()}
+    kept = ({} if silent is None else {"silent": str(silent).lower()}) | ({} if sort == "clip" else {"sort": sort})
     following = f"?{urlencode(kept | {'cursor': turned.next_cursor})}" if turned.next_cursor else None
     return page(
         request, "attention_gallery.html", principal, title=f"Attention of {job.name or str(job.id)[:8]}",
-        clips=turned.items, count=len(wanted), following=following, silent=silent, **shared,
+        clips=turned.items, count=len(wanted), following=following, silent=silent, sort=sort, sorts=SORTS, **shared,
     )  # fmt: skip
 
 
@@ -77,4 +89,31 @@ def _by_clip(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             one["maps"].append(row)
         else:
             one |= {"picture": row["files"].get("png"), "film": row["files"].get("mp4"), "panes": row.get("panes")}
-    return list(found.values())
+    return [one | _standing(one["maps"]) for one in found.values()]
+
+
+def _standing(maps: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """A clip's numbers to sort by, means over picture and sound: of the prediction where there is one."""
+    told = [one for one in maps if one["map"] == "s_hat"] or list(maps)
+    hits = [one["scores"]["pointing"] for one in told if "pointing" in (one.get("scores") or {})]
+    return {
+        "agreement": _mean([one.get("agreement") for one in told]),
+        "confidence": _mean([one.get("confidence") for one in told]),
+        "error": None if not hits else 1 - sum(hits) / len(hits),
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _sorted(clips: list[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
+    """In the order of SORTS; clips without the number come last."""
+    name, falling = sort.lstrip("-"), sort.startswith("-")
+    if name == "clip":
+        return sorted(clips, key=lambda one: str(one["clip"]))
+    known = [one for one in clips if one[name] is not None]
+    return sorted(known, key=lambda one: float(one[name]), reverse=falling) + [
+        one for one in clips if one[name] is None
+    ]

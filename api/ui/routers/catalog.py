@@ -1,22 +1,27 @@
 """What there is to work with: checkpoints with lineage and results, and packed datasets."""
 
-from typing import Annotated
+from collections import Counter
+from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
+from sqlalchemy.orm import Session
 
 from api.authentication import ViewerDep
 from api.dependencies import SessionDep
 from api.pages import Cursor, Limit, cut
 from api.ui.rendering import page
-from api.views.data import WholeCheckpointView
-from store import checkpoints, datasets, results
+from api.views.data import WholeCheckpointView, artifact_url
+from store import artifacts, checkpoints, datasets, results
+from store.errors import NotFound
+from store.tables import Dataset
 
 router = APIRouter(prefix="/ui", include_in_schema=False)
 
 EVALUATIONS = ("retrieval", "probe", "finetune", "attention")
+REPORT = "pack-report.json"  # histograms, which the page draws
 _MOST = 1000
 
 
@@ -55,6 +60,42 @@ def checkpoint_page(checkpoint_id: UUID, request: Request, principal: ViewerDep,
         readers=[(one, results.view(session, one.id, principal)["values"]) for one in readers],
         kinds=EVALUATIONS,
     )
+
+
+@router.get("/datasets/{reference}")
+def dataset_page(
+    reference: str,
+    request: Request,
+    principal: ViewerDep,
+    session: SessionDep,
+    reason: Annotated[str | None, Query(max_length=100, description="Only files left out for this reason.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> HTMLResponse:
+    """One dataset: how much there is of what, clips to play, and what its pack left out and why."""
+    dataset = datasets.get(session, reference, principal)
+    left = artifacts.of_job(session, dataset.job_id) if dataset.job_id else []
+    refused, gone = _refused(session, dataset)
+    wanted = [row for row in refused if reason in (None, row["reason"])]
+    turned = cut(request, HTMLResponse(), wanted, lambda row: str(row["source"]), limit=limit, cursor=cursor)
+    kept = {} if reason is None else {"reason": reason}
+    following = f"?{urlencode(kept | {'cursor': turned.next_cursor})}#refused" if turned.next_cursor else None
+    return page(
+        request, "dataset.html", principal, title=dataset.reference, here="datasets", dataset=dataset,
+        samples=[one for one in left if one.kind == "sample"],
+        report=next((artifact_url(one.sha256) for one in left if one.name == REPORT), None),
+        kinds=("pretrain", *EVALUATIONS), reason=reason,
+        reasons=Counter(str(row["reason"]) for row in refused).most_common(),
+        refused=turned.items, gone=gone, following=following, url=artifact_url,
+    )  # fmt: skip
+
+
+def _refused(session: Session, dataset: Dataset) -> tuple[list[dict[str, Any]], str | None]:
+    """What its pack left out; or why that cannot be told any more."""
+    try:
+        return datasets.quarantine(session, dataset), None
+    except NotFound as error:
+        return [], str(error)
 
 
 @router.get("/datasets")

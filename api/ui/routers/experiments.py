@@ -13,6 +13,7 @@ from api.dependencies import SessionDep
 from api.pages import Cursor, Limit, cut
 from api.ui.rendering import page
 from api.ui.shown import CurveViewDep
+from api.views.data import artifact_url
 from api.views.experiments import ExperimentRow
 from cmac_core.specs.differences import flat
 from store import board, experiment_results, experiments, jobs, metrics, results
@@ -85,6 +86,8 @@ def compare_page(
     if len(chosen) > MOST_COMPARED:
         raise BadRequest(f"{len(chosen)} jobs are too many to be compared; choose {MOST_COMPARED} at most")
     compared = [jobs.get(session, one, principal) for one in chosen]
+    views = [results.view(session, one.id, principal) for one in compared]
+    left = [(one, view["artifacts"]) for one, view in zip(compared, views, strict=True)]
     curves = sorted({name for one in compared for name in metrics.names(session, one.id)})
     return page(
         request,
@@ -96,7 +99,9 @@ def compare_page(
         jobs=compared,
         labels=[{"id": str(one.id), "label": one.name or str(one.id)[:8]} for one in compared],
         settings=_differing(compared),
-        values=_side_by_side([results.view(session, one.id, principal) for one in compared]),
+        values=_side_by_side(views),
+        confused=[(one, found) for one, found in left if any(map(_is_confusion, found))],
+        url=artifact_url,
         curves=curves,
         shown=names or [name for name in _TELLING if name in curves] or curves[:4],
     )
@@ -110,6 +115,10 @@ def _verbs(experiment: Experiment, view: Mapping[str, Any], principal: Principal
         return []
     again = any(state in view["counts"] for state in ("failed", "cancelled"))
     return [*([] if view["final"] else ["cancel"]), *(["retry"] if again else [])]
+
+
+def _is_confusion(artifact: Mapping[str, Any]) -> bool:
+    return artifact["media_type"] == "text/csv" and str(artifact["name"]).startswith("confusion")
 
 
 def _has_axis(table: Mapping[str, Any]) -> bool:

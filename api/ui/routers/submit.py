@@ -30,6 +30,7 @@ def submit_page(
     kind: Annotated[str, Query(max_length=40)] = "pretrain",
     clone: Annotated[UUID | None, Query(description="A job to start from.")] = None,
     checkpoint: Annotated[UUID | None, Query(description="A checkpoint to evaluate.")] = None,
+    dataset: Annotated[str | None, Query(max_length=200, description="A dataset to use.")] = None,
 ) -> HTMLResponse:
     """The form; empty, or filled with what another job was given. Raises BadRequest for an unknown kind, NotFound."""
     start: dict[str, Any] = {}
@@ -38,6 +39,8 @@ def submit_page(
         kind, start = original.kind, told(original.spec).short
     elif checkpoint is not None:
         start = {"checkpoint": {"id": str(checkpoints.get(session, checkpoint, principal).id)}}
+    elif dataset is not None:
+        start = {"dataset": datasets.get(session, dataset, principal).reference}
     if kind not in KINDS:
         raise BadRequest(f"there is no kind {kind!r}", allowed=list(KINDS))
     scopes = principal.scopes

@@ -24,10 +24,10 @@ function loaded() {
 
 const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
 
-export async function draw(element, traces, { title, x = {}, y = {}, ...more } = {}) {
+export async function draw(element, traces, { title, x = {}, y = {}, height = null, ...more } = {}) {
   const plotly = await loaded();
   const names = traces.filter((trace) => trace.showlegend !== false).length;
-  const height = 240 + 17 * Math.ceil(names / (element.clientWidth < 420 ? 1 : 2)); // names stand below, in columns
+  height ??= 240 + 17 * Math.ceil(names / (element.clientWidth < 420 ? 1 : 2)); // names stand below, in columns
   element.style.height = `${height}px`;
   const axis = { gridcolor: css("--line"), zerolinecolor: css("--line"), linecolor: css("--line"), automargin: true };
   const layout = {

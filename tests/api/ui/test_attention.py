@@ -30,10 +30,13 @@ def attended(lab: Any) -> str:
     def add(name: str, media_type: str, form: str, **meta: Any) -> None:
         files.append(lab.artifact(job, name, name.encode(), media_type, f"attention_{form}", **meta))
 
+    numbers = {"a/<one>": (0.9, 0.2, 1.0), "b/two": (-0.1, 0.4, 0.0)}
     for clip, silent in (("a/<one>", False), ("b/two", True)):
+        agreement, confidence, pointing = numbers[clip]
         stem = f"{clip[0]}-{uuid.uuid4()}"
         place = {"clip": clip, "t0_s": 1.5, "silent": silent}
-        about = {"map": "s", "shape": [2, 4, 4], "range": [0.25, 0.75], "scores": {"iou": 0.5}}
+        about = {"map": "s", "shape": [2, 4, 4], "range": [0.25, 0.75], "scores": {"iou": 0.5, "pointing": pointing}}
+        about |= {"agreement": agreement, "confidence": confidence}
         for modality in ("video", "audio"):
             add(f"{stem}-{modality}.npz", "application/x-npz", "raw", **place, **about, modality=modality)
         both = place | {"modality": "both", "map": "both"}
@@ -49,15 +52,36 @@ def test_the_gallery_shows_each_clip_and_marks_silence(lab: Any, browse: Browser
     assert attended in http.get("/ui/attention").text
     text = http.get(f"/ui/jobs/{attended}/attention").text
     assert "2 clips" in text
-    assert re.findall(r"<figcaption>([^<]*?)( <strong[^>]*>silent</strong>)?</figcaption>", text) == [
+    assert re.findall(r"<figcaption>([^<]*?)( <strong[^>]*>silent</strong>)?<", text) == [
         ("a/&lt;one&gt;", ""),
         ("b/two", ' <strong class="warm">silent</strong>'),
     ]
     only = http.get(f"/ui/jobs/{attended}/attention?silent=true").text
-    assert re.findall(r"<figcaption>([^<]*)", only) == ["b/two "]
+    assert re.findall(r"<figcaption>([^<]*?) ?<", only) == ["b/two"]
     first = http.get(f"/ui/jobs/{attended}/attention?limit=1").text
     following = unescape(re.findall(r'href="(\?[^"]+)" rel="next"', first)[0])
     assert "b/two" in http.get(f"/ui/jobs/{attended}/attention{following}&limit=1").text
+
+
+@pytest.mark.parametrize(
+    ("sort", "first"),
+    [
+        ("agreement", "b/two"), ("-agreement", "a/"), ("confidence", "a/"), ("-confidence", "b/two"),
+        ("-error", "b/two"), ("error", "a/"),
+    ],
+)  # fmt: skip
+def test_the_gallery_is_sorted_by_what_one_looks_for(browse: Browser, attended: str, sort: str, first: str) -> None:
+    http = browse()
+    text = http.get(f"/ui/jobs/{attended}/attention", params={"sort": sort}).text
+    assert re.findall(r"<figcaption>([^<]*)", text)[0].startswith(first)
+    assert f'<option value="{sort}" selected>' in text
+    pages = [text := http.get(f"/ui/jobs/{attended}/attention", params={"sort": sort, "limit": 1}).text]
+    pages.append(
+        http.get(f"/ui/jobs/{attended}/attention{unescape(re.findall(r'href=.([?][^>]+). rel=.next', text)[0])}").text
+    )
+    assert [len(re.findall("<figcaption>", page)) for page in pages] == [1, 1]
+    refused = http.get(f"/ui/jobs/{attended}/attention", params={"sort": "beauty"})
+    assert (refused.status_code, "-confidence" in refused.text) == (400, True)
 
 
 def test_a_clips_page_names_film_panes_and_numbers(lab: Any, browse: Browser, attended: str) -> None:

@@ -52,22 +52,35 @@ def test_a_page_tells_all_about_a_job(lab: Any, browse: Browser) -> None:
     assert "data-verb" not in text  # it is over and well
 
 
-def test_a_spec_is_shown_as_short_as_it_can_be_and_whole_with_what_differs(lab: Any, browse: Browser) -> None:
+def test_a_spec_is_shown_as_it_was_submitted_and_whole_with_what_differs(lab: Any, browse: Browser) -> None:
     body = {
         "kind": "pretrain", "dataset": "moving@1", "scale": "small", "seed": 7, "optim": {"epochs": 3},
         "resources": {"cpu_slots": 1},
     }  # fmt: skip
     job = lab.http.post("/jobs", json=body).json()["id"]
     text = unescape(browse().get(f"/ui/jobs/{job}").text)
-    short = json.loads(re.findall(r'aria-label="Spec, short">(.*?)</pre>', text, re.DOTALL)[0])
-    assert JOB_SPEC.validate_python(short).model_dump(mode="json") == lab.row(job).spec
-    assert {name: short[name] for name in ("scale", "seed", "optim")} == {
-        name: body[name] for name in ("scale", "seed", "optim")
-    }
+    assert spec_on(text, "as submitted") == body
     rows = re.findall(r'<tr class="other"><td><code>([\w.]+)</code>.*?<td>([\w ]+)</td></tr>', text, re.DOTALL)
     assert {"optim.epochs": "the submission", "optim.algorithm": "preset or scale"}.items() <= dict(rows).items()
     assert "optim.momentum" not in dict(rows)
     lab.http.post(f"/jobs/{job}/cancel")
+
+
+def test_a_spec_that_nobody_wrote_is_shown_as_short_as_it_can_be(lab: Any, browse: Browser) -> None:
+    base = {"kind": "retrieval", "dataset": "moving", "checkpoint": {"random_init": True}, "scale": "small"}
+    made = lab.http.post("/jobs", json={"kind": "experiment", "base": base, "grid": {"n_clips": [1]}, "seeds": [7]})
+    job = made.json()["members"][0]["id"]
+    text = unescape(browse().get(f"/ui/jobs/{job}").text)
+    short = spec_on(text, "short")
+    assert JOB_SPEC.validate_python(short).model_dump(mode="json") == lab.row(job).spec
+    assert (short["seed"], short["scale"]) == (7, "small")
+    assert "geometry" not in short
+    lab.http.post(f"/jobs/{job}/cancel")
+
+
+def spec_on(text: str, form: str) -> Any:
+    """The spec that a page shows in this form."""
+    return json.loads(re.findall(rf'aria-label="Spec, {form}">(.*?)</pre>', text, re.DOTALL)[0])
 
 
 @pytest.mark.parametrize(

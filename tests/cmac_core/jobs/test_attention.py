@@ -38,12 +38,24 @@ def test_numbers_come_with_the_places_and_times_of_their_cells(done: Run) -> Non
             cells = file["map"]
             assert cells.dtype == np.float32
             assert list(cells.shape) == one.meta["shape"]
+            assert one.meta["confidence"] == pytest.approx(cells.max() - cells.mean(), abs=1e-6)
             assert one.meta["range"] == pytest.approx([cells.min(), cells.max()])
             assert 0 <= cells.min() <= cells.max() <= 1
             assert not file["silent"]
             axes = ("times_s", "y", "x") if one.meta["modality"] == "video" else ("freqs_hz", "times_s")
             assert [len(file[axis]) for axis in axes] == list(cells.shape)
             assert one.meta["t0_s"] < file["times_s"].min() <= file["times_s"].max() < one.meta["t0_s"] + 1
+
+
+def test_maps_tell_how_far_guidance_and_prediction_agree(done: Run) -> None:
+    cells, told = {}, {}
+    for one in of_one_clip(done, "attention_raw"):
+        with np.load(done.folder / one.path, allow_pickle=False) as file:
+            cells[one.meta["modality"], one.meta["map"]] = file["map"].ravel()
+        told.setdefault(one.meta["modality"], set()).add(one.meta["agreement"])
+    for modality in ("video", "audio"):
+        (agreement,) = told[modality]
+        assert agreement == pytest.approx(np.corrcoef(cells[modality, "s"], cells[modality, "s_hat"])[0, 1], abs=1e-4)
 
 
 def test_each_map_has_a_picture_and_each_clip_a_film(done: Run) -> None:

@@ -92,7 +92,11 @@ def test_a_folder_becomes_a_dataset_and_says_so(tmp_path: Path) -> None:
     (made,) = [event for event in events if isinstance(event, DatasetMade)]
     assert (made.clips, made.quarantined, made.with_audio, made.labels) == (3, 3, 3, {"class": 2})
     assert made.manifest_sha256 == dataset.summary.manifest_sha256 == sha256_of(output / MANIFEST)
-    assert {event.kind for event in events if isinstance(event, Artifact)} == {"quarantine", "table", "plot"}
+    left = [event for event in events if isinstance(event, Artifact)]
+    assert {artifact.kind for artifact in left} == {"quarantine", "table", "plot", "sample"}
+    samples = [artifact for artifact in left if artifact.kind == "sample"]
+    assert [artifact.meta["clip"] for artifact in samples] == ["cat/a", "cat/b", "dog/a"]
+    assert {artifact.media_type for artifact in samples} == {"video/mp4"}
     assert [event.code for event in events if isinstance(event, Warned)] == ["quarantined"]
     assert any(isinstance(event, Progress) and event.phase == "pack" and event.step == 6 for event in events)
     assert dataset.summary.mel_mean is not None

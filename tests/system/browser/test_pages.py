@@ -38,6 +38,18 @@ def attended(service: Service, tiny: str, trained: uuid.UUID) -> uuid.UUID:
 
 
 @pytest.fixture(scope="module")
+def probed(service: Service, tiny: str) -> uuid.UUID:
+    """A linear probe, which leaves a confusion matrix."""
+    spec = {
+        "kind": "probe", "name": "first probe", "dataset": tiny, "scale": "small", "modality": "video",
+        "checkpoint": {"random_init": True}, "resources": {"cpu_slots": 1},
+    }  # fmt: skip
+    job = service.submit(spec)
+    assert service.finished(job)[0].state == "succeeded", service.job(job).detail
+    return job
+
+
+@pytest.fixture(scope="module")
 def measured(service: Service, tiny: str) -> str:
     """An experiment over an axis, all of whose cells are filled."""
     base = {
@@ -149,6 +161,100 @@ def test_a_job_is_put_together_checked_and_submitted(visit: Start, service: Serv
     service.cancel(uuid.UUID(page.url.rpartition("/")[2]))
 
 
+# Every few milliseconds: where the sound is, and where the cursor is that was drawn, as a share of the clip.
+WATCH = """async (seconds) => {
+  const film = document.getElementById("film"), canvas = document.querySelector("canvas.sound");
+  const rows = 5, seen = [];
+  const paper = new OffscreenCanvas(canvas.width, rows).getContext("2d", { willReadFrequently: true });
+  paper.imageSmoothingEnabled = false;
+  const cursor = () => {
+    paper.drawImage(canvas, 0, 0, canvas.width, rows);
+    const { data } = paper.getImageData(0, 0, canvas.width, rows);
+    const white = (x) => [...Array(rows).keys()].every((y) => {
+      const at = 4 * (y * canvas.width + x);
+      return data[at] === 255 && data[at + 1] === 255 && data[at + 2] === 255;
+    });
+    for (let x = 0; x < canvas.width; x++) if (white(x)) return x / canvas.width;
+    return -9; // no cursor: far from any sound
+  };
+  const until = performance.now() + 1000 * seconds;
+  while (performance.now() < until) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    seen.push([film.currentTime, cursor() * film.duration, film.duration]);
+  }
+  return seen;
+}"""
+
+
+def test_a_clip_plays_with_its_sound_and_its_maps_in_step(visit: Start, attended: uuid.UUID) -> None:
+    one = visit()
+    page = one.open(f"/ui/jobs/{attended}/attention")
+    page.get_by_label("Order").select_option(label="most confident prediction")
+    page.get_by_role("button", name="Sort").click()
+    expect(page).to_have_url(re.compile("sort=-confidence"))
+    page.locator(".gallery a").first.click()
+    expect(page.locator("[data-ready]")).to_be_visible()
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_function("() => document.getElementById('film').currentTime > 0.05")
+    seen = page.evaluate(WATCH, 3.0)
+    assert max(sound for sound, _, _ in seen) - min(sound for sound, _, _ in seen) > 0.5  # it plays
+    # A sample at the turn from the end to the beginning says nothing.
+    apart = [abs(sound - drawn) for sound, drawn, end in seen if 0.06 < sound < end - 0.06]
+    assert len(apart) > 30
+    assert sorted(apart)[int(0.95 * len(apart))] <= 0.05
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_label("Time").fill("0.5")
+    page.wait_for_function("() => Math.abs(film.currentTime / film.duration - 0.5) < 0.02")  # an id is a global
+    page.get_by_label("Opacity").fill("0.2")
+    expect(page).to_have_url(re.compile("opacity=0.2"))
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="numbers (.npz)").first.click()
+    assert saved.value.suggested_filename.endswith(".npz")
+
+
+def test_two_jobs_are_compared_from_the_list(visit: Start, trained: uuid.UUID, probed: uuid.UUID) -> None:
+    one = visit()
+    page = one.open("/ui/jobs?state=succeeded")
+    page.get_by_label("compare first training").first.check()
+    page.get_by_label("compare first probe").first.check()
+    page.get_by_role("button", name="Compare what is marked").click()
+    expect(page.get_by_role("heading", name="Settings that differ")).to_be_visible()
+    expect(page.locator("tr", has_text="optim.epochs")).to_contain_text("6")
+    expect(page.locator("tr", has_text="accuracy").first).to_be_visible()
+    expect(page.locator("figure.confusion[data-ready]")).to_be_visible()
+    drawn(page, 2)
+
+
+def test_the_results_of_a_job_open_with_who_is_taken_for_whom(visit: Start, probed: uuid.UUID) -> None:
+    one = visit()
+    page = one.open(f"/ui/jobs/{probed}")
+    expect(page.locator("#results")).to_contain_text("accuracy")
+    expect(page.locator("figure.confusion[data-ready] .main-svg").first).to_be_visible()
+    cells = page.evaluate("document.querySelector('figure.confusion div').data[0].customdata.flat()")
+    assert sum(cells) == int(page.locator("#results td.number").nth(2).inner_text())  # all clips of the test split
+    expect(page.locator("figure.confusion li").or_(page.get_by_text("Nothing is confused")).first).to_be_visible()
+
+
+def test_a_datasets_samples_play_and_its_histograms_are_drawn(visit: Start, tiny: str) -> None:
+    one = visit()
+    page = one.open("/ui/datasets")
+    page.get_by_role("link", name=f"{tiny}@1").click()
+    expect(page.locator("#spread[data-ready]")).to_be_visible()
+    expect(page.locator("#spread .main-svg").first).to_be_visible()
+    videos = page.locator(".gallery video")
+    expect(videos).to_have_count(12)
+    played = page.evaluate(
+        """async () => {
+          const video = document.querySelector(".gallery video");
+          await video.play();
+          await new Promise((resolve) => (video.ontimeupdate = () => video.currentTime > 0.3 && resolve()));
+          return [video.videoWidth, video.webkitAudioDecodedByteCount];
+        }"""
+    )
+    assert played[0] > 0
+    assert played[1] > 0  # there is sound
+
+
 def drawn(page: Page, points: int) -> None:
     """Wait until the loss is drawn, with so many points."""
     page.wait_for_function(
@@ -204,6 +310,7 @@ def pages(job: uuid.UUID, table: str, maps: uuid.UUID) -> dict[str, str]:
         "gallery": f"/ui/jobs/{maps}/attention",
         "checkpoints": "/ui/checkpoints",
         "datasets": "/ui/datasets",
+        "dataset": "/ui/datasets/tiny",
     }
 
 

@@ -9,7 +9,7 @@ export CMAC_API_PORT ?= 0
 export PYTHONDONTWRITEBYTECODE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-fast test-system test-browser browser check format bench peers results chaos afternoon lock clean
+.PHONY: help setup demo up down test test-fast test-system test-browser browser check format bench peers screenshots results chaos afternoon lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,7 @@ check: $(READY) ## Lint, types, import contracts, migrations in step with the ta
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
+	@$(BIN)/mypy docs/screenshots.py
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m store.migrate --check
 
@@ -70,6 +71,10 @@ bench: $(READY) ## Measure against plain references, and the full service agains
 peers: $(READY) ## Install others' software into .venv-peers, for `make bench` to measure against
 	@test -x .venv-peers/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-peers
 	@$(BIN)/uv pip install --quiet --python .venv-peers/bin/python -r requirements/peers.in
+
+screenshots: $(READY) browser ## Photograph the pages for README and manual (after make demo; some minutes)
+	@$(BIN)/cmac up
+	@$(BIN)/python docs/screenshots.py
 
 results: $(READY) ## Measure on real recordings over the running service of this checkout (DATA=DIR)
 	@$(BIN)/python -m benchmarks.real_media --data "$(DATA)"

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
+from api import examples
 from api.problem_kinds import PROBLEM_KINDS
 from cmac_core.specs import JOB_SPEC
 from cmac_core.specs.experiment import Experiment
@@ -19,7 +20,8 @@ SPEC_BODY: dict[str, Any] = {
         "required": True,
         "content": {
             "application/json": {
-                "schema": {"oneOf": [{"$ref": _REF.format(model=m)} for m in ("JobSpec", "Experiment")]}
+                "schema": {"oneOf": [{"$ref": _REF.format(model=m)} for m in ("JobSpec", "Experiment")]},
+                "examples": {title: {"value": spec} for title, spec in examples.SPECS.items()},
             }
         },
     }
@@ -70,7 +72,8 @@ def problems(*statuses: int) -> Responses:
 def takes(kind: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """`openapi_extra` of an operation that parses such a body by hand."""
     _BODIES[kind.__name__] = kind
-    content = {"application/json": {"schema": {"$ref": _REF.format(model=kind.__name__)}}}
+    schema = {"$ref": _REF.format(model=kind.__name__)}
+    content = {"application/json": {"schema": schema, "example": examples.BODIES[kind]}}
     return {"requestBody": {"required": required, "content": content}}
 
 

@@ -1,5 +1,6 @@
 """Pages about the service itself, from nothing but itself: its paths, its problems. Those of the lab are `api.ui`."""
 
+import json
 from html import escape
 from typing import Any
 
@@ -79,10 +80,29 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
         f"{status} {escape(answer.get('description', ''))}" for status, answer in sorted(operation["responses"].items())
     )
     text = escape(operation.get("description") or operation.get("summary", ""))
-    body = '<p>Body: a job spec, see <a href="/openapi.json">JobSpec</a>.</p>' if "requestBody" in operation else ""
+    body = _body(path, method, operation["requestBody"]) if "requestBody" in operation else ""
     table = f"<table>{parameters}</table>" if parameters else ""
     head = f"<h2><b>{method.upper()}</b> <code>{escape(path)}</code></h2>"
     return f"<section>{head}<p>{text}</p>{body}{table}<p class=answers>{answers}</p></section>"
+
+
+def _body(path: str, method: str, body: dict[str, Any]) -> str:
+    """Its schema's name, and each example as a line for a shell."""
+    content = body["content"]["application/json"]
+    several = {title: one["value"] for title, one in content.get("examples", {}).items()}
+    shown = several or {"Example": content["example"]}
+    return f"<p>Body{'' if body['required'] else ' (may be left out)'}:</p>" + "".join(
+        f"<details><summary>{escape(title)}</summary><pre>{escape(curl(path, method, example))}</pre></details>"
+        for title, example in shown.items()
+    )
+
+
+def curl(path: str, method: str, body: dict[str, Any]) -> str:
+    """The request on a command line, its body in single quotes."""
+    quoted = json.dumps(body, indent=1).replace("'", "'\\''")
+    verb = "" if method == "post" else f" -X {method.upper()}"
+    key = '-H "Authorization: Bearer $KEY"'
+    return f"curl{verb} $URL{path} {key} -H 'Content-Type: application/json' -d '{quoted}'"
 
 
 def _parameter(parameter: dict[str, Any]) -> str:

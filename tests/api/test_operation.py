@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 import socket
 import stat
 import subprocess
@@ -168,7 +169,7 @@ def test_the_api_describes_itself_with_every_field_of_a_spec(lab: Any) -> None:
 def test_the_pages_fetch_nothing_from_elsewhere(lab: Any) -> None:
     for path in ("/", "/docs", "/problems"):
         text = lab.http.get(path, headers={"Accept": "text/html"}).text
-        assert "//" not in text.replace("<!doctype html>", "")
+        assert re.findall(r"""(?:src|href|action|url)\s*[=(]\s*["']?(?:\w+:)?//""", text) == []
         assert "<script" not in text
     assert "/jobs/{job_id}" in lab.http.get("/docs").text
     assert lab.http.get("/").json()["links"]["docs"] == "/docs"

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 
@@ -52,9 +53,10 @@ class Wakeups:
                     said, self.connected = False, True
                     self.wake()  # something may have happened while nobody listened
                     while True:
-                        async for notice in connection.notifies(timeout=_CHECK_S):
+                        if not await _readable(connection, _CHECK_S):
+                            await connection.execute(b"SELECT 1")  # notices a connection that is half open
+                        async for notice in connection.notifies(timeout=0):
                             self.wake(notice.payload)
-                        await connection.execute(b"SELECT 1")  # notices a connection that is half open
             except (psycopg.Error, OSError) as error:
                 self.connected = False
                 if not said:
@@ -63,3 +65,16 @@ class Wakeups:
                 await asyncio.sleep(_AGAIN_S)
             finally:
                 self.connected = False
+
+
+async def _readable(connection: "psycopg.AsyncConnection[Any]", timeout_s: float) -> bool:
+    """Whether something arrived within the time. psycopg itself looks ten times a second while it waits."""
+    loop, arrived = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(connection.fileno(), arrived.set)
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await arrived.wait()
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(connection.fileno())

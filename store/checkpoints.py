@@ -4,7 +4,7 @@ from math import inf
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import Select, and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from cmac_core.events import Saved
@@ -204,11 +204,14 @@ def mark_bad(session: Session, lease: Lease, checkpoint_id: UUID, detail: str) -
     return next_one
 
 
+def expiring() -> Select[UUID, str]:
+    """Ids and paths of those that are to be removed."""
+    return select(Checkpoint.id, Checkpoint.path).where(Checkpoint.state == CheckpointState.deleting)
+
+
 def expire(session: Session, limit: int = 100) -> list[tuple[UUID, Path]]:
     """Rows marked `deleting` and their folders; the caller removes the folder, then calls `deleted`."""
-    rows = session.execute(
-        select(Checkpoint.id, Checkpoint.path).where(Checkpoint.state == CheckpointState.deleting).limit(limit)
-    )
+    rows = session.execute(expiring().limit(limit))
     return [(checkpoint, Path(path).parent) for checkpoint, path in rows]
 
 

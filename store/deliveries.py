@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from store.tables import Outbox, Webhook
@@ -89,10 +89,14 @@ def failed(session: Session, delivery: UUID, error: str, status: int | None = No
         _count(session, hook, error)
 
 
+def old() -> ColumnElement[bool]:
+    """Which deliveries are not kept any longer."""
+    return and_(Outbox.kind == KIND, Outbox.created_at < func.now() - KEPT)
+
+
 def forget_old(session: Session) -> int:
     """Deliveries are kept for 30 days; how many went."""
-    old = delete(Outbox).where(Outbox.kind == KIND, Outbox.created_at < func.now() - KEPT).returning(Outbox.id)
-    return len(session.scalars(old).all())
+    return len(session.scalars(delete(Outbox).where(old()).returning(Outbox.id)).all())
 
 
 def _lock(session: Session, delivery: UUID) -> tuple[Outbox, Webhook] | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID, uuid4
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, defer
 
 from cmac_core.experiments.drafts import BadExperiment
@@ -160,15 +160,19 @@ def retry(
     return experiment, made
 
 
+def ended() -> Select[Experiment]:
+    """Those whose jobs are all final and that are not noted yet."""
+    alive = select(Cell.job_id).join(Job, Job.id == Cell.job_id)
+    alive = alive.where(Cell.experiment_id == Experiment.id, Job.state.not_in(FINAL))
+    return select(Experiment).where(Experiment.finished_at.is_(None), ~alive.exists())
+
+
 def finish(session: Session) -> int:
     """Note those whose jobs are all final, and tell of them; how many.
 
     The reconciler's: two jobs that end at the same moment each see the other at work. A retry takes the note back.
     """
-    alive = select(Cell.job_id).join(Job, Job.id == Cell.job_id)
-    alive = alive.where(Cell.experiment_id == Experiment.id, Job.state.not_in(FINAL))
-    query = select(Experiment).where(Experiment.finished_at.is_(None), ~alive.exists()).order_by(Experiment.id)
-    done = session.scalars(query.limit(MOST_AT_ONCE).with_for_update(skip_locked=True)).all()
+    done = session.scalars(ended().order_by(Experiment.id).limit(MOST_AT_ONCE).with_for_update(skip_locked=True)).all()
     counted = counts(session, (experiment.id for experiment in done))
     for experiment in done:
         experiment.finished_at = func.now()

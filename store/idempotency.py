@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 import psycopg.errors
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import ColumnElement, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -60,9 +60,14 @@ def keep(session: Session, principal: Principal, key: str, answer: Answer) -> No
     )
 
 
+def expired() -> ColumnElement[bool]:
+    """Which keys are past their 24 h."""
+    return IdempotencyKey.expires_at < func.now()
+
+
 def forget_expired(session: Session) -> int:
     """Remove keys past their 24 h; how many."""
-    gone = delete(IdempotencyKey).where(IdempotencyKey.expires_at < func.now()).returning(IdempotencyKey.key)
+    gone = delete(IdempotencyKey).where(expired()).returning(IdempotencyKey.key)
     return len(session.scalars(gone).all())
 
 

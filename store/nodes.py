@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -159,11 +159,16 @@ def set_device_state(session: Session, device_id: UUID, state: DeviceState) -> D
     return device
 
 
+def silent(silent_s: float) -> ColumnElement[bool]:
+    """Ready, and not heard for so long."""
+    return and_(Node.state == NodeState.ready, Node.heartbeat_at < func.now() - timedelta(seconds=silent_s))
+
+
 def mark_lost(session: Session, silent_s: float) -> list[str]:
     """Nodes that have not been heard for so long; their names."""
-    silent = update(Node).where(Node.state == NodeState.ready)
-    silent = silent.where(Node.heartbeat_at < func.now() - timedelta(seconds=silent_s))
-    lost = session.scalars(silent.values(state=NodeState.lost, reason="no heartbeat").returning(Node)).all()
+    lost = session.scalars(
+        update(Node).where(silent(silent_s)).values(state=NodeState.lost, reason="no heartbeat").returning(Node)
+    ).all()
     for node in lost:
         webhooks.tell_of_node(session, node)
     return [node.name for node in lost]

@@ -1,10 +1,12 @@
 """NOTIFY and LISTEN: they only wake, so a lost one costs time and nothing else."""
 
+import select
 from types import TracebackType
 from typing import NamedTuple, Self
 
 import psycopg
-from sqlalchemy import Text, func, literal, select
+import sqlalchemy as sa
+from sqlalchemy import Text, func, literal
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
@@ -22,7 +24,7 @@ class Notice(NamedTuple):
 def notify(session: Session, channel: str, *payloads: str) -> None:
     """Wake listeners when this transaction commits, once for each payload; without one, with an empty one."""
     told = literal(list(payloads) or [""], ARRAY(Text))
-    session.execute(select(func.pg_notify(channel, func.unnest(told))))
+    session.execute(sa.select(func.pg_notify(channel, func.unnest(told))))
 
 
 class Listener:
@@ -30,12 +32,16 @@ class Listener:
 
     def __init__(self, *channels: str) -> None:
         self._connection = psycopg.connect(database.dsn(), autocommit=True, connect_timeout=5)
+        self._ready = select.poll()
+        self._ready.register(self._connection.fileno(), select.POLLIN)
         for channel in channels:
             self._connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
 
     def wait(self, timeout_s: float) -> list[Notice]:
         """What arrived within the time; at once when something is there. Raises psycopg.OperationalError when cut."""
-        notices = self._connection.notifies(timeout=timeout_s, stop_after=1)
+        # psycopg looks ten times a second while it waits for notices; a descriptor costs nothing until it is ready.
+        self._ready.poll(1000 * timeout_s)
+        notices = self._connection.notifies(timeout=0)
         return [Notice(notice.channel, notice.payload) for notice in notices]
 
     def close(self) -> None:

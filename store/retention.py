@@ -6,6 +6,7 @@ Results, warnings, artifacts, checkpoints, the tail of a failed job's log and a 
 import shutil
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, false, func, select
@@ -31,7 +32,8 @@ class Rule(NamedTuple):
 
 def run_pass(batch: int = BATCH) -> dict[str, int]:
     """How many jobs each rule was applied to: at most `batch`, those that ended first."""
-    return {rule.what: done for rule in RULES if (done := sum(_next(rule) for _ in range(batch)))}
+    found = {rule.what: sum(takewhile(bool, (_next(rule) for _ in range(batch)))) for rule in RULES}
+    return {what: done for what, done in found.items() if done}
 
 
 def due(rule: Rule) -> ColumnElement[bool]:

@@ -108,7 +108,7 @@ def signed_in(browser: Browser, url: str, **context: Any) -> Iterator[Page]:
     page.goto(f"{url}/ui/sign-in")
     page.get_by_label("API key").fill(service_key() or "")
     page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/ui/*")
+    page.get_by_role("button", name="Sign out").wait_for()
     yield page
     opened.close()
 

@@ -69,6 +69,7 @@ def photograph(lab: Client, browser: Browser, training: str, maps: str, dataset:
         keep(page, "queue")
         page.goto(f"{lab.url}/ui/jobs/{training}?smooth=0.6")
         page.wait_for_function("() => document.querySelector('#curves .main-svg')")
+        page.evaluate("document.getElementById('curves-title').scrollIntoView()")
         keep(page, "job")
         page.goto(f"{lab.url}/ui/datasets/{dataset}")
         page.wait_for_function("() => document.querySelector('#spread[data-ready]')")

@@ -116,6 +116,27 @@ class Job:
             artifact._connection = self._connection
         return found
 
+    def attempts(self) -> list[dict[str, Any]]:
+        """Every try, oldest first: machines, devices, times, reason, exit code."""
+        rows: list[dict[str, Any]] = self._connection.get(f"/jobs/{self.id}/attempts").json()["items"]
+        return rows
+
+    def artifact(self, name: str) -> Artifact:
+        """The file of that name. Raises BadInput, which tells the names that there are."""
+        found = {artifact.name: artifact for artifact in self.artifacts()}
+        if name not in found:
+            raise BadInput(f"job {self.id[:8]} left no file {name!r}; there are: {', '.join(found) or 'none'}")
+        return found[name]
+
+    def live_metrics(self, names: list[str] | None = None) -> Iterator[StreamEvent]:
+        """Points of its curves as they come in, from the first on until its end."""
+        return follow(self._connection, f"/jobs/{self.id}/metrics/stream", {"names": names})
+
+    def points_csv(self, names: list[str] | None = None) -> str:
+        """Every point of its curves as CSV: name, step, train_epoch, value, epoch, at."""
+        wanted = {"names": names, "points": 0, "format": "csv"}
+        return self._connection.get(f"/jobs/{self.id}/metrics", wanted).text
+
     def metrics(self, names: list[str] | None = None, **options: Any) -> dict[str, Any]:
         """Its curves, thinned by the service."""
         body: dict[str, Any] = self._connection.get(f"/jobs/{self.id}/metrics", {"names": names, **options}).json()

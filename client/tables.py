@@ -31,6 +31,7 @@ STATE_STYLES = {
 }
 
 
+_WHOLE = ("id", "job", "kind", "state", "age")
 LABEL_WIDTH = 17  # characters of a row's name that narrow terminals still show in a line
 
 
@@ -39,7 +40,10 @@ def table(*columns: str | tuple[str, str], title: str | None = None) -> Table:
     made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, header_style="bold")
     for column in columns:
         name, justify = column if isinstance(column, tuple) else (column, "left")
-        made.add_column(name, justify="right" if justify == "right" else "left", overflow="fold")
+        # What is short and read at one glance is never broken; the longest column gives way.
+        made.add_column(
+            name, justify="right" if justify == "right" else "left", overflow="fold", no_wrap=name in _WHOLE
+        )
     return made
 
 

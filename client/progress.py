@@ -21,6 +21,7 @@ from client.terminal import notes
 POLL_S = 1.0
 LOSSES_S = 3.0
 LINE_S = 15.0
+BAR_WIDTH = 24
 WAITING = ("queued", "blocked", "held", "paused")
 
 
@@ -129,7 +130,7 @@ def picture(watched: Sequence[Watched]) -> RenderableType:
     grid = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
     grid.add_column(no_wrap=True, max_width=36, overflow="ellipsis")
     grid.add_column(no_wrap=True)
-    grid.add_column(width=24)
+    grid.add_column(width=BAR_WIDTH)
     grid.add_column(overflow="ellipsis", no_wrap=True, ratio=1)
     losses = []
     for one in (moving for many in watched for moving in many.shown()):
@@ -140,16 +141,16 @@ def picture(watched: Sequence[Watched]) -> RenderableType:
     return Group(grid, *losses)
 
 
-def bar(row: Mapping[str, Any]) -> RenderableType:
+def bar(row: Mapping[str, Any], width: int = BAR_WIDTH) -> RenderableType:
     """Full when it succeeded, moving when it runs without a known end, empty while it waits."""
     progress, state = row.get("progress") or {}, row["state"]
     if state == "succeeded":
-        return ProgressBar(total=1, completed=1, width=24)
+        return ProgressBar(total=1, completed=1, width=width)
     if state in ("running", "stopping") and progress.get("of"):
-        return ProgressBar(total=float(progress["of"]), completed=float(progress.get("step") or 0), width=24)
+        return ProgressBar(total=float(progress["of"]), completed=float(progress.get("step") or 0), width=width)
     if state in ("scheduled", "running", "stopping"):
-        return ProgressBar(pulse=True, width=24)
-    return ProgressBar(total=1, completed=0, width=24)
+        return ProgressBar(pulse=True, width=width)
+    return ProgressBar(total=1, completed=0, width=width)
 
 
 def _words(row: Mapping[str, Any]) -> str:

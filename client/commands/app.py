@@ -20,6 +20,7 @@ from client.commands import (
     results,
     service,
     simulation,
+    top,
     values,
     verbs,
     webhooks,
@@ -68,6 +69,7 @@ app.command()(results.results)
 app.command()(values.values)
 app.command()(lab.nodes)
 app.command()(lab.queue)
+app.command()(top.top)
 app.command()(lab.audit)
 app.command()(simulation.simulate)
 app.command()(identity.whoami)

@@ -54,6 +54,17 @@ class Job:
         return self.state in FINAL
 
     @property
+    def connection(self) -> Connection:
+        """To the service that has it."""
+        return self._connection
+
+    def spec(self) -> dict[str, Any]:
+        """What it was asked to do, every field written out; lists leave it out, so it may have to be fetched."""
+        if "spec" not in self.row:
+            self.row = self._connection.get(f"{self.home}/{self.id}").json()
+        return dict(self.row["spec"])
+
+    @property
     def checkpoint(self) -> JobCheckpoint:
         """What evaluations put into their spec: `Retrieval(checkpoint=job.checkpoint, ...)` waits for this job."""
         return JobCheckpoint(job=UUID(self.id))
@@ -108,6 +119,10 @@ class Job:
         filters = {"clip": clip, "modality": modality, "map": map}
         rows = pages.items(self._connection, f"/results/{self.id}/attention", limit, **filters)
         return [read_map(self._connection, row) for row in rows]
+
+    def checkpoints(self) -> Iterator[dict[str, Any]]:
+        """States that it saved, newest first, also those that were deleted since (`state`)."""
+        return pages.items(self._connection, f"/jobs/{self.id}/checkpoints")
 
     def artifacts(self) -> list[Artifact]:
         """The files it left."""

@@ -9,6 +9,7 @@ from client.commands import (
     browse,
     checkpoints,
     datasets,
+    diff,
     experiments,
     identity,
     jobs,
@@ -16,6 +17,7 @@ from client.commands import (
     nodes,
     output,
     people,
+    pull,
     quotas,
     results,
     service,
@@ -67,6 +69,8 @@ app.command()(output.events)
 app.command()(output.metrics)
 app.command()(results.results)
 app.command()(values.values)
+app.command()(diff.diff)
+app.command()(pull.pull)
 app.command()(lab.nodes)
 app.command()(lab.queue)
 app.command()(top.top)

@@ -16,6 +16,7 @@ from client.errors import BadInput
 from client.hints import hint
 from client.job import Job
 from client.results import Result
+from client.standing import clock
 from client.terminal import notes
 
 Spec = dict[str, Any]
@@ -170,4 +171,4 @@ def summary_table(found: list[tuple[Job, Result]]) -> RenderableType:
 
 def _times(jobs: Iterator[Job]) -> Iterator[str]:
     spans = [(job.name, tables.seconds_between(job.refresh().row)) for job in jobs]
-    yield "Times: " + ", ".join(f"{name} {tables.clock(seconds)}" for name, seconds in spans)
+    yield "Times: " + ", ".join(f"{name} {clock(seconds)}" for name, seconds in spans)

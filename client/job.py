@@ -2,15 +2,20 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from uuid import UUID
 
-from client import pages
+from client import frames, pages
 from client.connection import Connection
 from client.errors import BadInput, JobCancelled, JobFailed, WaitTimeout
+from client.notebook import facts_html
 from client.results import Artifact, AttentionMap, Result, read_map, read_result
+from client.standing import standing
 from client.streams import StreamEvent, follow
 from cmac_core.specs import JobCheckpoint
+
+if TYPE_CHECKING:
+    import pandas
 
 FINAL = ("succeeded", "failed", "cancelled")
 
@@ -86,8 +91,16 @@ class Job:
         """What happened so far."""
         return pages.items(self._connection, f"/jobs/{self.id}/events")
 
-    def wait(self, timeout: float | None = None) -> Result:
-        """Its result, once it is final. Raises JobFailed, JobCancelled, WaitTimeout (the job goes on)."""
+    def wait(self, timeout: float | None = None, *, progress: bool = False) -> Result:
+        """Its result, once it is final. Raises JobFailed, JobCancelled, WaitTimeout (the job goes on).
+
+        `progress` shows how it gets on: bars on a terminal and in a notebook, lines elsewhere.
+        """
+        if progress:
+            from client.progress import watch  # which knows jobs
+
+            watch([self], timeout=timeout)
+            return self.checked_result()
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self.refresh().final:
             left = 1.0 if deadline is None else min(1.0, deadline - time.monotonic())
@@ -156,6 +169,15 @@ class Job:
         """Its curves, thinned by the service."""
         body: dict[str, Any] = self._connection.get(f"/jobs/{self.id}/metrics", {"names": names, **options}).json()
         return body
+
+    def curves(self, names: list[str] | None = None, *, x: str = "step", points: int = 500) -> "pandas.DataFrame":
+        """Its curves, thinned, as a frame: name, `x` (step, time or train_epoch), value, low, high. Needs pandas."""
+        return frames.points(self.metrics(names, points=points, x=x)["series"], x)
+
+    def _repr_html_(self) -> str:
+        names = ("id", "kind", "state", "owner", "submitted_at", "started_at", "ended_at")
+        pairs = [(name, self.row.get(name)) for name in names]
+        return facts_html(self.name or f"{self.kind} {self.id[:8]}", [*pairs, ("standing", standing(self.row))])
 
     def cancel(self, *, force: bool = False) -> Self:
         """Ask it to save and stop; `force` skips the save. Raises IllegalMove when it is final."""

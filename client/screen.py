@@ -11,9 +11,10 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from client.feed import View
+from client.feed import MOST, View
 from client.progress import bar
-from client.tables import STATE_STYLES, clock, progress_text, size, state_text
+from client.standing import clock, progress_text
+from client.tables import STATE_STYLES, size, state_text
 
 Row = Mapping[str, Any]
 BAR = 12
@@ -59,8 +60,12 @@ def head(view: View) -> Text:
         return _line(Text(f"{clock(time.time() - view.at)} old: {view.trouble}", style="bold red"))
     gpus = [device for node in view.nodes for device in node["devices"] if device["kind"] == "gpu"]
     busy = sum(device["lease"] is not None for device in gpus)
-    counts = f"{len(view.running)} at work · {len(view.waiting)} wait · {len(view.nodes)} machines"
+    counts = f"{len(view.running)} at work · {_count(view.waiting)} wait · {len(view.nodes)} machines"
     return _line(Text(f"{when}  {counts}" + (f" · {busy}/{len(gpus)} GPUs leased" if gpus else ""), style="bold"))
+
+
+def _count(rows: Sequence[Row]) -> str:
+    return f"{MOST} or more" if len(rows) >= MOST else str(len(rows))
 
 
 def page(view: View, wanted: str = "") -> RenderableType:

@@ -11,6 +11,7 @@ from client.commands import (
     datasets,
     diff,
     experiments,
+    export,
     identity,
     jobs,
     lab,
@@ -81,6 +82,7 @@ app.command()(identity.version)
 app.command("open")(browse.open_page)
 app.add_typer(attention.attention, name="attention")
 app.add_typer(artifacts.artifact, name="artifact")
+app.add_typer(export.export, name="export")
 app.add_typer(datasets.dataset, name="dataset")
 app.add_typer(datasets.root, name="root")
 app.add_typer(checkpoints.checkpoint, name="checkpoint")

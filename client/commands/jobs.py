@@ -33,6 +33,7 @@ from client.job import Job
 from client.progress import watch
 from client.results import Result
 from client.specfiles import Spec, in_order, put, read_specs, references, resolved
+from client.standing import clock, progress_text, standing
 from client.terminal import JsonFlag, QuietFlag, UrlOption, answer, console, notes
 
 JobArgument = Annotated[
@@ -240,11 +241,11 @@ def _facts(row: dict[str, Any]) -> list[tuple[str, Any]]:
         ("state", tables.state_text(str(row["state"]))),
         ("because of", ": ".join(str(row[key]) for key in ("reason", "detail") if row.get(key))),
         ("waits for", (row.get("waiting") or {}).get("text")),
-        ("progress", tables.progress_text(row.get("progress"))),
+        ("progress", progress_text(row.get("progress"))),
         *((name, row.get(name)) for name in ("owner", "submitted_at", "started_at", "ended_at", "epoch", "priority")),
         ("labels", tables.cell(row.get("labels") or None)),
         ("restarts", row.get("user_restarts")),
-        ("walltime", tables.clock(row["walltime_s"]) if row.get("walltime_s") else None),
+        ("walltime", clock(row["walltime_s"]) if row.get("walltime_s") else None),
     ]
 
 
@@ -252,7 +253,7 @@ def why(job: JobArgument, json: JsonFlag = False, url: UrlOption = None) -> None
     """Say why a job waits, or why it ended as it did."""
     with Client(url) as lab:
         row = lab.job(job).row
-    text = tables.standing(row) or f"it is {row['state']}"
+    text = standing(row) or f"it is {row['state']}"
     answer({"state": row["state"], "waiting": row.get("waiting"), "text": text}, lambda: text, as_json=json)
 
 

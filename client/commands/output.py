@@ -15,6 +15,7 @@ from client.curves import curves
 from client.errors import BadInput
 from client.job import Job
 from client.logs import follow_log, read_log
+from client.standing import progress_text
 from client.terminal import JsonFlag, UrlOption, answer, notes
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -84,7 +85,7 @@ def _event_line(event: dict[str, Any]) -> str:
     data = event["data"]
     if isinstance(data, dict) and isinstance(data.get("data"), dict):
         data = data["data"]
-    text = tables.progress_text(data) if event["type"] == "progress" else tables.cell(data)
+    text = progress_text(data) if event["type"] == "progress" else tables.cell(data)
     return f"{event['id'] or '-':>5}  {event['type']:<11} {text}"
 
 

@@ -15,6 +15,7 @@ from client.commands.jobs import JobsArgument
 from client.experiment import ExperimentResult
 from client.job import Job
 from client.results import Result
+from client.standing import standing
 from client.terminal import JsonFlag, UrlOption, answer, notes
 
 COLUMNS = [
@@ -56,9 +57,8 @@ def page(job: Job, result: Result) -> RenderableType:
     """One job's answer: which of the states of API 3 it is, then the numbers."""
     head = f"[bold]{escape(job.name or result.kind)}[/] {result.kind} {result.id[:8]}: {result.state}"
     parts: list[RenderableType] = [head + ("" if result.final else " (not final yet)")]
-    standing = tables.standing(job.row)
-    if standing:
-        parts.append(escape(standing))
+    if where := standing(job.row):
+        parts.append(escape(where))
     error = result.error or {}
     parts += [escape(f"{name}: {error[name]}") for name in ("hint", "log_tail") if error.get(name)]
     parts += [f"[yellow]warning:[/] {escape(text)}" for text in result.warning_texts]

@@ -274,8 +274,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def things(lab: Lab, tmp_path: Path) -> Things:
+def things(lab: Lab, tmp_path: Path) -> Iterator[Things]:
+    """Afterwards nothing waits, and the machine is offered again."""
     job, waiting = lab.submit(), lab.submit()
+    began = lab.http.get(f"/jobs/{job}").json()["submitted_at"]
     lease = lab.start(job)
     encoders = lab.artifact(job, "encoders.safetensors", b"tensors", "x/y", "encoders", step=0)
     (lab.folder(job) / "checkpoints/step-0").mkdir(parents=True)
@@ -295,13 +297,12 @@ def things(lab: Lab, tmp_path: Path) -> Things:
     node = lab.http.get(f"/nodes/{lab.node}").json()["name"]
     key = lab.http.post("/api-keys", json={"name": f"k-{uuid.uuid4().hex[:6]}", "role": "viewer"}).json()["id"]
     name = f"{dataset.name}@1"
-    return Things(job, waiting, experiment.json()["id"], checkpoint, name, node, key, str(tmp_path))
-
-
-@pytest.fixture(autouse=True)
-def as_before(lab: Lab) -> Iterator[None]:
-    """The machine is offered again."""
-    yield
+    whole = experiment.json()["id"]
+    yield Things(job, waiting, whole, checkpoint, name, node, key, str(tmp_path))
+    lab.http.post(f"/experiments/{whole}/cancel")
+    made = {"state": ["queued", "held"], "submitted_after": began, "limit": "200"}
+    for one in lab.http.get("/jobs", params=made).json()["items"]:
+        lab.http.post(f"/jobs/{one['id']}/cancel")
     assert lab.http.post(f"/nodes/{lab.node}/ready").status_code == 202
 
 

@@ -13,7 +13,7 @@ from client import Client, ClientError
 from client.errors import BadFilter
 from client.logs import follow_log, read_log
 from cmac_core.events import Metrics, Saved
-from tests.api.conftest import Lab
+from tests.api.conftest import House, Lab
 from tests.client.conftest import Cmac
 
 # Not for people at a terminal: a load balancer's and Prometheus' looks, and a browser's cookie.
@@ -273,37 +273,41 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     return seen
 
 
+@pytest.fixture(scope="module")
+def lasting(house: House, lab: Lab) -> Iterator[Things]:
+    """What every test may share; afterwards nothing waits, and the machine is offered again."""
+    with house.entered():
+        job = lab.submit()
+        began = lab.http.get(f"/jobs/{job}").json()["submitted_at"]
+        lease = lab.start(job)
+        encoders = lab.artifact(job, "encoders.safetensors", b"tensors", "x/y", "encoders", step=0)
+        path = "checkpoints/step-0/state.pt"
+        (lab.folder(job) / path).parent.mkdir(parents=True)
+        (lab.folder(job) / path).write_bytes(b"state")
+        saved = Saved(step=0, train_epoch=0, path=path, sha256="0" * 64, bytes=5, kind="weights")
+        table = lab.artifact(job, "table.csv", b"a,b\n", "text/csv")
+        shown = {"clip": "a", "modality": "video", "map": "s"}
+        picture = lab.artifact(job, "a.png", b"picture", "image/png", "attention_png", **shown)
+        lab.tell(lease, saved, table, encoders, picture, Metrics(step=0, values={"loss": 1.0}))
+        lab.succeed(lease)
+        experiment = lab.http.post("/jobs", json=GRID)
+        assert experiment.status_code == 202, experiment.text
+        checkpoint = lab.http.get(f"/jobs/{job}/checkpoints").json()["items"][0]["id"]
+        node = lab.http.get(f"/nodes/{lab.node}").json()["name"]
+        yield Things(job, "", experiment.json()["id"], checkpoint, "", node, "", "")
+        lab.http.post(f"/experiments/{experiment.json()['id']}/cancel")
+        made = {"state": ["queued", "held"], "submitted_after": began, "limit": "200"}
+        for one in lab.http.get("/jobs", params=made).json()["items"]:
+            lab.http.post(f"/jobs/{one['id']}/cancel")
+        assert lab.http.post(f"/nodes/{lab.node}/ready").status_code == 202
+
+
 @pytest.fixture
-def things(lab: Lab, tmp_path: Path) -> Iterator[Things]:
-    """Afterwards nothing waits, and the machine is offered again."""
-    job, waiting = lab.submit(), lab.submit()
-    began = lab.http.get(f"/jobs/{job}").json()["submitted_at"]
-    lease = lab.start(job)
-    encoders = lab.artifact(job, "encoders.safetensors", b"tensors", "x/y", "encoders", step=0)
-    (lab.folder(job) / "checkpoints/step-0").mkdir(parents=True)
-    path = "checkpoints/step-0/state.pt"
-    (lab.folder(job) / path).write_bytes(b"state")
-    saved = Saved(step=0, train_epoch=0, path=path, sha256="0" * 64, bytes=5, kind="weights")
-    table = lab.artifact(job, "table.csv", b"a,b\n", "text/csv")
-    picture = lab.artifact(
-        job, "a.png", b"picture", "image/png", "attention_png", clip="a", modality="video", map="s"
-    )  # fmt: skip
-    lab.tell(lease, saved, table, encoders, picture, Metrics(step=0, values={"loss": 1.0}))
-    lab.succeed(lease)
-    experiment = lab.http.post("/jobs", json=GRID)
-    assert experiment.status_code == 202, experiment.text
-    checkpoint = lab.http.get(f"/jobs/{job}/checkpoints").json()["items"][0]["id"]
-    dataset = lab.dataset(f"d-{uuid.uuid4().hex[:8]}")
-    node = lab.http.get(f"/nodes/{lab.node}").json()["name"]
+def things(lasting: Things, lab: Lab, tmp_path: Path) -> Things:
+    """With a job, a dataset and a key of the test's own, which it may remove."""
     key = lab.http.post("/api-keys", json={"name": f"k-{uuid.uuid4().hex[:6]}", "role": "viewer"}).json()["id"]
-    name = f"{dataset.name}@1"
-    whole = experiment.json()["id"]
-    yield Things(job, waiting, whole, checkpoint, name, node, key, str(tmp_path))
-    lab.http.post(f"/experiments/{whole}/cancel")
-    made = {"state": ["queued", "held"], "submitted_after": began, "limit": "200"}
-    for one in lab.http.get("/jobs", params=made).json()["items"]:
-        lab.http.post(f"/jobs/{one['id']}/cancel")
-    assert lab.http.post(f"/nodes/{lab.node}/ready").status_code == 202
+    dataset = f"{lab.dataset(f'd-{uuid.uuid4().hex[:8]}').name}@1"
+    return lasting._replace(waiting=lab.submit(), dataset=dataset, key=key, folder=str(tmp_path))
 
 
 def was_made(call: str, asked: list[tuple[str, str]]) -> bool:

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx2
 from pydantic import BaseModel
 
 from client import pages
 from client.address import service_key, service_url
-from client.connection import RETRIES, Connection
+from client.connection import RETRIES, TIMEOUT, Connection
 from client.downloads import download
 from client.errors import BadInput, NotFound
 from client.experiment import EXPERIMENT, Experiment
@@ -26,8 +27,15 @@ class Client:
     Every method raises ApiError (one class a code, in `client.errors`) or ServiceAway.
     """
 
-    def __init__(self, url: str | None = None, key: str | None = None, *, retries: int = RETRIES) -> None:
-        self.connection = Connection(service_url(url), service_key(key), retries=retries)
+    def __init__(
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        *,
+        retries: int = RETRIES,
+        timeout: httpx2.Timeout = TIMEOUT,
+    ) -> None:
+        self.connection = Connection(service_url(url), service_key(key), retries=retries, timeout=timeout)
 
     def __enter__(self) -> "Client":
         return self
@@ -66,7 +74,11 @@ class Client:
         return Job(self.connection, answer.json(), answer.headers.get("ETag"))
 
     def jobs(self, limit: int | None = None, **filters: Any) -> Iterator[Job]:
-        """Jobs, newest first. Filters as in the service: state, kind, name, `**{"label.k": "v"}`; lists mean or."""
+        """Jobs, newest first or in the order of `sort`. A filter's list means or.
+
+        Filters as in the service: state, kind, owner, project, dataset, checkpoint, node, reason, name (its
+        beginning), submitted_after, submitted_before, `**{"label.k": "v"}`.
+        """
         return (Job(self.connection, row) for row in pages.items(self.connection, "/jobs", limit, **filters))
 
     def experiment(self, id_or_prefix: str) -> Experiment:
@@ -102,7 +114,7 @@ class Client:
         text = id_or_prefix.strip().lower()
         if len(text) >= _WHOLE_ID:
             return text
-        what = path.strip("/").split("/")[0].removesuffix("s")
+        what = "delivery" if path.endswith("/deliveries") else path.strip("/").removesuffix("s")
         if len(text) < 2:
             raise BadInput(f"{id_or_prefix!r} is too short for the start of a {what}'s id")
         found = self._starting(path, text)
@@ -111,6 +123,11 @@ class Client:
         if found:
             raise BadInput(f"{len(found)} {what}s begin with {text!r}: {', '.join(i[:13] for i in found[:5])}…")
         raise BadInput(f"no {what} begins with {id_or_prefix!r}")
+
+    def values(self, limit: int = 1000, **filters: Any) -> list[dict[str, Any]]:
+        """Values of results over many jobs, newest jobs first, one row each. Filters as `jobs` has them."""
+        rows: list[dict[str, Any]] = self.connection.get("/results", {**filters, "limit": limit}).json()["items"]
+        return rows
 
     def datasets(self, **filters: Any) -> Iterator[dict[str, Any]]:
         """Packed datasets, newest first."""
@@ -127,6 +144,10 @@ class Client:
             raise BadInput(f"no dataset {name!r}; there are: {have}")
         newest = max(found, key=lambda row: int(row["version"]))
         return self._json(self.connection.get(f"/datasets/{newest['id']}").json())
+
+    def archive_dataset(self, name: str) -> dict[str, Any]:
+        """Offer it no longer; its files and what was made from it stay. Raises BadInput, Forbidden, InUse."""
+        return self._json(self.connection.delete(f"/datasets/{self.dataset(name)['id']}").json())
 
     def quarantine(self, dataset_id: str) -> Iterator[dict[str, Any]]:
         """Files that a pack rejected, each with its reason."""
@@ -210,9 +231,9 @@ class Client:
         """cordon one device or make it ready; its machine as it is then. Operators. Raises NotFound, Forbidden."""
         return self._json(self.connection.post(f"/devices/{device}/{verb}").json())
 
-    def queue(self) -> dict[str, Any]:
-        """Waiting jobs in their order, each with the reason."""
-        return self._json(self.connection.get("/queue").json())
+    def queue(self, limit: int | None = None) -> Iterator[dict[str, Any]]:
+        """Waiting jobs in their order, each with its place and the reason why it waits."""
+        return pages.items(self.connection, "/queue", limit)
 
     def usage(self) -> Iterator[dict[str, Any]]:
         """Who has used how much of late, in the order in which they come next."""

@@ -29,14 +29,14 @@ class Connection:
     answer never makes a second job.
     """
 
-    def __init__(self, url: str, key: str | None, *, retries: int = RETRIES) -> None:
+    def __init__(self, url: str, key: str | None, *, retries: int = RETRIES, timeout: httpx2.Timeout = TIMEOUT) -> None:
         self.url = url
         self._retries = retries
         self.met = False  # whether the service ever answered
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         # trust_env=False for a service of this machine: a proxy of the environment cannot reach it.
         here = httpx2.URL(url).host in ("127.0.0.1", "localhost", "::1")
-        self._http = httpx2.Client(base_url=url, headers=headers, timeout=TIMEOUT, trust_env=not here)
+        self._http = httpx2.Client(base_url=url, headers=headers, timeout=timeout, trust_env=not here)
 
     def close(self) -> None:
         """Give the sockets back."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -16,6 +16,7 @@ from client.errors import BadInput
 from client.hints import hint
 from client.job import Job
 from client.results import Result
+from client.standing import clock
 from client.terminal import notes
 
 Spec = dict[str, Any]
@@ -26,13 +27,20 @@ _NO_LABELS = {"split", "fold", "video", "file", "filename", "path", "source", "c
 _NAMED_LABELS = ("class", "label", "category")
 
 
+class Demonstrated(NamedTuple):
+    """What a demonstration ends with: a page to read, and the same as plain objects."""
+
+    page: RenderableType
+    body: dict[str, Any]
+
+
 class Demo:
     """Corpus, pack, pretraining and four evaluations; pictures go to `folder`."""
 
     def __init__(self, lab: Client, folder: Path, *, quiet: bool = False) -> None:
         self._lab, self._folder, self._quiet = lab, folder, quiet
 
-    def run(self, data: Path | None, clips: int | None = None, label: str | None = None) -> RenderableType:
+    def run(self, data: Path | None, clips: int | None = None, label: str | None = None) -> Demonstrated:
         """Everything, in order; what to print at the end. Raises what a failing job raises."""
         pack = self._lab.submit(pack_generated(clips or CLIPS) if data is None else self._pack_folder(data))
         self._say(f"1. Packing {'a generated corpus' if data is None else escape(str(data))}")
@@ -50,7 +58,12 @@ class Demo:
         found = [(job, job.checked_result()) for job in jobs]
         self._say("3. Fetching attention maps")
         files = self._fetch_maps(jobs[-1])
-        return Group(*self._report([(pack, made), *found], dataset, column, files))
+        body = {
+            "dataset": f"{dataset['name']}@{dataset['version']}",
+            "results": [result.model_dump(mode="json") for _, result in found],
+            "files": list(map(str, files)),
+        }
+        return Demonstrated(Group(*self._report([(pack, made), *found], dataset, column, files)), body)
 
     def _pack_folder(self, data: Path) -> Spec:
         folder = data.expanduser().resolve()
@@ -158,4 +171,4 @@ def summary_table(found: list[tuple[Job, Result]]) -> RenderableType:
 
 def _times(jobs: Iterator[Job]) -> Iterator[str]:
     spans = [(job.name, tables.seconds_between(job.refresh().row)) for job in jobs]
-    yield "Times: " + ", ".join(f"{name} {tables.clock(seconds)}" for name, seconds in spans)
+    yield "Times: " + ", ".join(f"{name} {clock(seconds)}" for name, seconds in spans)

@@ -1,13 +1,19 @@
 """An experiment seen from outside: a table of many jobs, and what may be done to all of them."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from client import frames
 from client.errors import JobCancelled, JobFailed
 from client.job import Job
+from client.notebook import facts_html, table_html
 from client.results import Result, read_result
+from cmac_core.experiments.text_tables import text_tables
+
+if TYPE_CHECKING:
+    import pandas
 
 EXPERIMENT = "experiment"
 
@@ -17,6 +23,14 @@ class ExperimentResult(Result):
 
     counts: dict[str, int] = Field(default_factory=dict)
     tables: tuple[dict[str, Any], ...] = ()
+
+    def frame(self) -> "pandas.DataFrame":
+        """One record a number: ours with its spread, the paper's, and those of others. Needs pandas."""
+        return frames.cells(self.model_dump())
+
+    def _repr_html_(self) -> str:
+        shown = text_tables(self.model_dump())
+        return "".join(table_html(one.title, one.header, one.rows, one.notes) for one in shown)
 
 
 class Experiment(Job):
@@ -48,6 +62,15 @@ class Experiment(Job):
         """Its tables: plain objects, or the text of `csv`, `markdown`, `latex` or `svg`."""
         answer = self._connection.get(f"{self.home}/{self.id}/table", {"format": form})
         return answer.json()["tables"] if form == "json" else answer.text
+
+    def frame(self) -> "pandas.DataFrame":
+        """Its tables as they are now, one record a number. Needs pandas."""
+        return self.result().frame()
+
+    def _repr_html_(self) -> str:
+        counts = ", ".join(f"{count} {state}" for state, count in self.counts.items())
+        head = facts_html(self.name or f"experiment {self.id[:8]}", [("id", self.id), ("jobs", counts)])
+        return head + self.result()._repr_html_()
 
     def result(self) -> ExperimentResult:
         """The answer as it is now, `pending` where a job has not ended."""

@@ -2,15 +2,20 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from uuid import UUID
 
-from client import pages
+from client import frames, pages
 from client.connection import Connection
 from client.errors import BadInput, JobCancelled, JobFailed, WaitTimeout
+from client.notebook import facts_html
 from client.results import Artifact, AttentionMap, Result, read_map, read_result
+from client.standing import standing
 from client.streams import StreamEvent, follow
 from cmac_core.specs import JobCheckpoint
+
+if TYPE_CHECKING:
+    import pandas
 
 FINAL = ("succeeded", "failed", "cancelled")
 
@@ -54,6 +59,17 @@ class Job:
         return self.state in FINAL
 
     @property
+    def connection(self) -> Connection:
+        """To the service that has it."""
+        return self._connection
+
+    def spec(self) -> dict[str, Any]:
+        """What it was asked to do, every field written out; lists leave it out, so it may have to be fetched."""
+        if "spec" not in self.row:
+            self.row = self._connection.get(f"{self.home}/{self.id}").json()
+        return dict(self.row["spec"])
+
+    @property
     def checkpoint(self) -> JobCheckpoint:
         """What evaluations put into their spec: `Retrieval(checkpoint=job.checkpoint, ...)` waits for this job."""
         return JobCheckpoint(job=UUID(self.id))
@@ -75,8 +91,16 @@ class Job:
         """What happened so far."""
         return pages.items(self._connection, f"/jobs/{self.id}/events")
 
-    def wait(self, timeout: float | None = None) -> Result:
-        """Its result, once it is final. Raises JobFailed, JobCancelled, WaitTimeout (the job goes on)."""
+    def wait(self, timeout: float | None = None, *, progress: bool = False) -> Result:
+        """Its result, once it is final. Raises JobFailed, JobCancelled, WaitTimeout (the job goes on).
+
+        `progress` shows how it gets on: bars on a terminal and in a notebook, lines elsewhere.
+        """
+        if progress:
+            from client.progress import watch  # which knows jobs
+
+            watch([self], timeout=timeout)
+            return self.checked_result()
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self.refresh().final:
             left = 1.0 if deadline is None else min(1.0, deadline - time.monotonic())
@@ -109,6 +133,10 @@ class Job:
         rows = pages.items(self._connection, f"/results/{self.id}/attention", limit, **filters)
         return [read_map(self._connection, row) for row in rows]
 
+    def checkpoints(self) -> Iterator[dict[str, Any]]:
+        """States that it saved, newest first, also those that were deleted since (`state`)."""
+        return pages.items(self._connection, f"/jobs/{self.id}/checkpoints")
+
     def artifacts(self) -> list[Artifact]:
         """The files it left."""
         found = [Artifact.model_validate(row) for row in pages.items(self._connection, f"/jobs/{self.id}/artifacts")]
@@ -116,10 +144,40 @@ class Job:
             artifact._connection = self._connection
         return found
 
+    def attempts(self) -> list[dict[str, Any]]:
+        """Every try, oldest first: machines, devices, times, reason, exit code."""
+        rows: list[dict[str, Any]] = self._connection.get(f"/jobs/{self.id}/attempts").json()["items"]
+        return rows
+
+    def artifact(self, name: str) -> Artifact:
+        """The file of that name. Raises BadInput, which tells the names that there are."""
+        found = {artifact.name: artifact for artifact in self.artifacts()}
+        if name not in found:
+            raise BadInput(f"job {self.id[:8]} left no file {name!r}; there are: {', '.join(found) or 'none'}")
+        return found[name]
+
+    def live_metrics(self, names: list[str] | None = None) -> Iterator[StreamEvent]:
+        """Points of its curves as they come in, from the first on until its end."""
+        return follow(self._connection, f"/jobs/{self.id}/metrics/stream", {"names": names})
+
+    def points_csv(self, names: list[str] | None = None) -> str:
+        """Every point of its curves as CSV: name, step, train_epoch, value, epoch, at."""
+        wanted = {"names": names, "points": 0, "format": "csv"}
+        return self._connection.get(f"/jobs/{self.id}/metrics", wanted).text
+
     def metrics(self, names: list[str] | None = None, **options: Any) -> dict[str, Any]:
         """Its curves, thinned by the service."""
         body: dict[str, Any] = self._connection.get(f"/jobs/{self.id}/metrics", {"names": names, **options}).json()
         return body
+
+    def curves(self, names: list[str] | None = None, *, x: str = "step", points: int = 500) -> "pandas.DataFrame":
+        """Its curves, thinned, as a frame: name, `x` (step, time or train_epoch), value, low, high. Needs pandas."""
+        return frames.points(self.metrics(names, points=points, x=x)["series"], x)
+
+    def _repr_html_(self) -> str:
+        names = ("id", "kind", "state", "owner", "submitted_at", "started_at", "ended_at")
+        pairs = [(name, self.row.get(name)) for name in names]
+        return facts_html(self.name or f"{self.kind} {self.id[:8]}", [*pairs, ("standing", standing(self.row))])
 
     def cancel(self, *, force: bool = False) -> Self:
         """Ask it to save and stop; `force` skips the save. Raises IllegalMove when it is final."""

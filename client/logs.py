@@ -22,9 +22,11 @@ class LogPage(NamedTuple):
     parts: int = 1
 
 
-def read_log(connection: Connection, job: str, tail: int | None = None, part: int = 0) -> LogPage:
-    """The newest attempt's whole log of one part, or its last `tail` lines."""
-    page = _page(connection, job, part, tail=tail)
+def read_log(
+    connection: Connection, job: str, tail: int | None = None, part: int = 0, epoch: int | None = None
+) -> LogPage:
+    """The whole log of one part of an attempt, the newest without `epoch`; or its last `tail` lines."""
+    page = _page(connection, job, part, tail=tail, epoch=epoch)
     parts = [page.text]
     while tail is None and page.text and page.epoch:
         page = _page(connection, job, part, offset=page.next_offset, epoch=page.epoch)

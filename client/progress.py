@@ -13,14 +13,18 @@ from rich.table import Table
 from rich.text import Text
 
 from client.curves import LOSSES, latest_losses
+from client.errors import WaitTimeout
 from client.experiment import Experiment
 from client.job import FINAL, Job
-from client.tables import clock, progress_text, seconds_between, standing, state_text
+from client.notebook import display, progress_html, share_done
+from client.standing import clock, progress_text, standing
+from client.tables import seconds_between, state_text
 from client.terminal import notes
 
 POLL_S = 1.0
 LOSSES_S = 3.0
 LINE_S = 15.0
+BAR_WIDTH = 24
 WAITING = ("queued", "blocked", "held", "paused")
 
 
@@ -81,27 +85,43 @@ class WatchedExperiment(Watched):
         return [whole, *(one for one in self.moving() if one.row["state"] not in FINAL)]
 
 
-def watch(jobs: Sequence[Job], *, quiet: bool = False, poll_s: float = POLL_S) -> None:
-    """Return when all jobs are final, showing how they get on. Ctrl-C passes through; the jobs go on."""
+def watch(jobs: Sequence[Job], *, quiet: bool = False, poll_s: float = POLL_S, timeout: float | None = None) -> None:
+    """Return when all jobs are final, showing how they get on. Ctrl-C passes through; the jobs go on.
+
+    Raises WaitTimeout.
+    """
     watched = [WatchedExperiment(job) if isinstance(job, Experiment) else Watched(job) for job in jobs]
+    end = None if timeout is None else time.monotonic() + timeout
     out = notes()
     if quiet:
-        _until_final(watched, lambda: None, poll_s)
+        _until_final(watched, lambda: None, poll_s, end)
+    elif (show := display()) is not None:
+        _until_final(watched, lambda: show(_html(watched)), poll_s, end)
     elif out.is_terminal:
         with Live(console=out, get_renderable=lambda: picture(watched), refresh_per_second=4):
-            _until_final(watched, lambda: None, poll_s)
+            _until_final(watched, lambda: None, poll_s, end)
     else:
-        _until_final(watched, Lines(watched, out), poll_s)
+        _until_final(watched, Lines(watched, out), poll_s, end)
 
 
-def _until_final(watched: list[Watched], tell: Callable[[], None], poll_s: float) -> None:
+def _until_final(watched: list[Watched], tell: Callable[[], None], poll_s: float, end: float | None) -> None:
     while True:
         for one in watched:
             one.refresh()
         tell()
-        if all(one.job.final for one in watched):
+        moving = [one.job for one in watched if not one.job.final]
+        if not moving:
             return
-        time.sleep(poll_s)
+        left = poll_s if end is None else min(poll_s, end - time.monotonic())
+        if left <= 0:
+            raise WaitTimeout(f"job {moving[0].id} is still {moving[0].state}; it goes on")
+        time.sleep(left)
+
+
+def _html(watched: Sequence[Watched]) -> str:
+    shown = [one for many in watched for one in many.shown()]
+    lines = [(one.label, str(one.row["state"]), share_done(one.row), _words(one.row)) for one in shown]
+    return progress_html(lines)
 
 
 class Lines:
@@ -129,7 +149,7 @@ def picture(watched: Sequence[Watched]) -> RenderableType:
     grid = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
     grid.add_column(no_wrap=True, max_width=36, overflow="ellipsis")
     grid.add_column(no_wrap=True)
-    grid.add_column(width=24)
+    grid.add_column(width=BAR_WIDTH)
     grid.add_column(overflow="ellipsis", no_wrap=True, ratio=1)
     losses = []
     for one in (moving for many in watched for moving in many.shown()):
@@ -140,16 +160,16 @@ def picture(watched: Sequence[Watched]) -> RenderableType:
     return Group(grid, *losses)
 
 
-def bar(row: Mapping[str, Any]) -> RenderableType:
+def bar(row: Mapping[str, Any], width: int = BAR_WIDTH) -> RenderableType:
     """Full when it succeeded, moving when it runs without a known end, empty while it waits."""
     progress, state = row.get("progress") or {}, row["state"]
     if state == "succeeded":
-        return ProgressBar(total=1, completed=1, width=24)
+        return ProgressBar(total=1, completed=1, width=width)
     if state in ("running", "stopping") and progress.get("of"):
-        return ProgressBar(total=float(progress["of"]), completed=float(progress.get("step") or 0), width=24)
+        return ProgressBar(total=float(progress["of"]), completed=float(progress.get("step") or 0), width=width)
     if state in ("scheduled", "running", "stopping"):
-        return ProgressBar(pulse=True, width=24)
-    return ProgressBar(total=1, completed=0, width=24)
+        return ProgressBar(pulse=True, width=width)
+    return ProgressBar(total=1, completed=0, width=width)
 
 
 def _words(row: Mapping[str, Any]) -> str:

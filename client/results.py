@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
+from client import frames
 from client.downloads import download, fetch
+from client.notebook import table_html
 
 if TYPE_CHECKING:
     import numpy
+    import pandas
 
     from client.connection import Connection
 
@@ -44,6 +47,11 @@ class Value(Answer):
     paper: float | None = None
     random_init: float | None = None
     chance: float | None = None
+
+    @property
+    def numbers(self) -> tuple[float | None, ...]:
+        """Ours, a random encoder's, chance, the paper's, and of how many."""
+        return (self.value, self.random_init, self.chance, self.paper, self.n)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -99,6 +107,16 @@ class AttentionMap(Answer):
     mp4: str | None = None
     scores: dict[str, Any] = {}
     _connection: "Connection" = PrivateAttr()
+    _png: builtins.bytes | None = PrivateAttr(None)
+
+    def picture(self) -> builtins.bytes | None:
+        """The overlay as PNG, fetched once; None when there is none. Raises BadDownload."""
+        if self._png is None and self.png is not None:
+            self._png = fetch(self._connection, self.png)
+        return self._png
+
+    def _repr_png_(self) -> builtins.bytes | None:
+        return self.picture()
 
     def array(self) -> "numpy.ndarray[Any, Any]":
         """The map's float32 values. Needs numpy. Raises BadDownload, ValueError when there are none."""
@@ -138,6 +156,15 @@ class Result(Answer):
         """What was warned of, in words."""
         return [str(one["message"]) if isinstance(one, Mapping) else str(one) for one in self.warnings]
 
+    def frame(self) -> "pandas.DataFrame":
+        """One line a value, with its labels. Needs pandas."""
+        return frames.frame((value.model_dump() for value in self.values), list(Value.model_fields))
+
+    def _repr_html_(self) -> str:
+        rows = [(value.name, " ".join(value.labels.values()), *map(_told, value.numbers)) for value in self.values]
+        header = ("value", "of", "ours", "random init", "chance", "paper", "n")
+        return table_html(f"{self.kind} {self.id[:8]}: {self.state}", header, rows, self.warning_texts)
+
     def __getitem__(self, name: str) -> Value:
         """The first value of that name (the first pool, the whole set). KeyError names what there is."""
         return self.pick(name)
@@ -148,6 +175,10 @@ class Result(Answer):
             if value.name == name and labels.items() <= value.labels.items():
                 return value
         raise KeyError(f"no value {name} {labels or ''}; there are {', '.join(sorted({v.name for v in self.values}))}")
+
+
+def _told(number: float | None) -> str:
+    return "" if number is None else f"{number:.6g}"
 
 
 def read_result(connection: "Connection", body: Mapping[str, Any], kind: type[R]) -> R:

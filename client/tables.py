@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from client.results import Result, Value
+from client.standing import standing
 from cmac_core.experiments.text_tables import TextTable, text_tables
 
 Row = Mapping[str, Any]
@@ -31,6 +32,7 @@ STATE_STYLES = {
 }
 
 
+_WHOLE = ("id", "job", "kind", "state", "age")
 LABEL_WIDTH = 17  # characters of a row's name that narrow terminals still show in a line
 
 
@@ -39,7 +41,10 @@ def table(*columns: str | tuple[str, str], title: str | None = None) -> Table:
     made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, header_style="bold")
     for column in columns:
         name, justify = column if isinstance(column, tuple) else (column, "left")
-        made.add_column(name, justify="right" if justify == "right" else "left", overflow="fold")
+        # What is short and read at one glance is never broken; the longest column gives way.
+        made.add_column(
+            name, justify="right" if justify == "right" else "left", overflow="fold", no_wrap=name in _WHOLE
+        )
     return made
 
 
@@ -125,31 +130,6 @@ def deliveries_table(rows: Iterable[Row]) -> RenderableType:
     return made if made.row_count else "nothing was sent yet"
 
 
-def standing(row: Row) -> str:
-    """Where a job is in a few words: progress while it runs, why it waits, why it ended."""
-    state = str(row["state"])
-    if state in ("failed", "cancelled"):
-        return ": ".join(str(row[key]) for key in ("reason", "detail") if row.get(key))
-    if state == "succeeded":
-        return ""
-    waiting = row.get("waiting") or {}
-    if state in ("queued", "blocked", "held", "paused") and waiting:
-        return str(waiting.get("text") or waiting.get("code") or "")
-    return progress_text(row.get("progress"))
-
-
-def progress_text(progress: Row | None) -> str:
-    """`train 120/500, 49.1 clips/s, 0:03:10 left`."""
-    if not progress:
-        return ""
-    parts = [f"{progress.get('phase') or ''} {progress.get('step', 0)}/{progress.get('of', '?')}".strip()]
-    if progress.get("rate"):
-        parts.append(f"{float(progress['rate']):.3g} {progress.get('unit') or 'it'}/s")
-    if progress.get("eta_s") is not None:
-        parts.append(f"{clock(float(progress['eta_s']))} left")
-    return ", ".join(parts)
-
-
 def result_table(result: Result, title: str | None = None) -> RenderableType:
     """Ours beside a random encoder, chance and the paper; columns that nobody fills are left out."""
     values = result.values
@@ -232,13 +212,6 @@ def cell(value: Any) -> str:
     if isinstance(value, dict):
         return " ".join(f"{key}={cell(inner)}" for key, inner in value.items())
     return ", ".join(cell(inner) for inner in value) if isinstance(value, list) else str(value)
-
-
-def clock(seconds: float) -> str:
-    """1:02:03 or 2:03."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def seconds_between(row: Row) -> float:

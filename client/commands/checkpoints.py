@@ -9,12 +9,16 @@ from client import tables
 from client.api import Client
 from client.commands.datasets import root_of
 from client.commands.jobs import finish
+from client.completion import complete_checkpoints
 from client.errors import BadInput
 from client.terminal import JsonFlag, QuietFlag, UrlOption, answer, notes
 
 checkpoint = typer.Typer(help="Checkpoints: list, look at, fetch, import.", no_args_is_help=True)
 
-CheckpointArgument = Annotated[str, typer.Argument(metavar="CHECKPOINT", help="Its id or the unique start of it.")]
+CheckpointArgument = Annotated[
+    str,
+    typer.Argument(metavar="CHECKPOINT", help="Its id or the unique start of it.", autocompletion=complete_checkpoints),
+]
 
 
 @checkpoint.command("list")
@@ -71,6 +75,17 @@ def show_checkpoint(checkpoint: CheckpointArgument, json: JsonFlag = False, url:
     with Client(url) as lab:
         row = lab.checkpoint(checkpoint)
     answer(row, lambda: tables.facts((key, tables.cell(value)) for key, value in row.items()), as_json=json)
+
+
+@checkpoint.command("card")
+def show_card(checkpoint: CheckpointArgument, json: JsonFlag = False, url: UrlOption = None) -> None:
+    """Print its model card, in Markdown."""
+    with Client(url) as lab:
+        text = lab.model_card(checkpoint)
+    if json:
+        answer({"card": text}, str, as_json=True)
+    else:
+        print(text, end="")
 
 
 @checkpoint.command("get")

@@ -9,6 +9,7 @@ import typer
 from client import tables
 from client.api import Client
 from client.commands.jobs import finish, submit_all
+from client.completion import complete_datasets
 from client.errors import AlreadyExists, BadInput
 from client.specfiles import Spec
 from client.terminal import JsonFlag, QuietFlag, UrlOption, answer, notes
@@ -17,7 +18,9 @@ from cmac_core.specs import Layout
 dataset = typer.Typer(help="Packed datasets: make, list, look at.", no_args_is_help=True)
 root = typer.Typer(help="Named folders from which datasets are packed.", no_args_is_help=True)
 
-DatasetArgument = Annotated[str, typer.Argument(metavar="DATASET", help="NAME, NAME@VERSION or an id.")]
+DatasetArgument = Annotated[
+    str, typer.Argument(metavar="DATASET", help="NAME, NAME@VERSION or an id.", autocompletion=complete_datasets)
+]
 
 
 @dataset.command()
@@ -132,6 +135,14 @@ def show_dataset(name: DatasetArgument, json: JsonFlag = False, url: UrlOption =
     with Client(url) as lab:
         row = lab.dataset(name)
     answer(row, lambda: tables.facts((key, tables.cell(value)) for key, value in row.items()), as_json=json)
+
+
+@dataset.command()
+def archive(name: DatasetArgument, json: JsonFlag = False, url: UrlOption = None) -> None:
+    """Offer a dataset no longer; its files, and results that were made from it, stay."""
+    with Client(url) as lab:
+        row = lab.archive_dataset(name)
+    answer(row, lambda: f"{row['reference']} is archived; its files stay", as_json=json)
 
 
 @dataset.command()

@@ -6,6 +6,7 @@ import typer
 
 from client import tables
 from client.api import Client
+from client.completion import complete_experiments
 from client.errors import BadInput
 from client.terminal import JsonFlag, QuietFlag, UrlOption, answer, notes
 
@@ -30,7 +31,12 @@ def list_experiments(
 
 
 def show_table(
-    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Its id or the unique start of it.")],
+    experiment: Annotated[
+        str,
+        typer.Argument(
+            metavar="EXPERIMENT", help="Its id or the unique start of it.", autocompletion=complete_experiments
+        ),
+    ],
     csv: Annotated[bool, typer.Option("--csv", help="One record a number.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="For the booktabs package.")] = False,

@@ -8,7 +8,24 @@ from rich.console import Group, RenderableType
 
 from client import tables
 from client.api import Client
+from client.commands.filters import (
+    Datasets,
+    Kinds,
+    Labels,
+    Name,
+    Owners,
+    Projects,
+    States,
+    filters,
+)
 from client.commands.recipes import dry_run_page, ensure_corpus, recipe_spec
+from client.completion import (
+    complete_datasets,
+    complete_jobs,
+    complete_jobs_and_experiments,
+    complete_presets,
+    complete_recipes,
+)
 from client.durations import seconds
 from client.errors import ApiError, BadInput, ClientError
 from client.experiment import Experiment, ExperimentResult
@@ -16,10 +33,18 @@ from client.job import Job
 from client.progress import watch
 from client.results import Result
 from client.specfiles import Spec, in_order, put, read_specs, references, resolved
+from client.standing import clock, progress_text, standing
 from client.terminal import JsonFlag, QuietFlag, UrlOption, answer, console, notes
 
-JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A job's id or the unique start of one.")]
-JobsArgument = Annotated[list[str], typer.Argument(metavar="JOB...", help="Ids or unique starts of them.")]
+JobArgument = Annotated[
+    str, typer.Argument(metavar="JOB", help="A job's id or the unique start of one.", autocompletion=complete_jobs)
+]
+JobsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="JOB...", help="Ids or unique starts of them.", autocompletion=complete_jobs_and_experiments
+    ),
+]
 
 
 def submit(
@@ -27,17 +52,29 @@ def submit(
         list[str] | None, typer.Argument(metavar="[FILE...]", help="JSON specs; - is standard input.")
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="A table or figure of the paper: table-1 to table-6, figure-4, figure-5, all.")
+        str | None,
+        typer.Option(
+            help="A table or figure of the paper: table-1 to table-6, figure-4, figure-5, all.",
+            autocompletion=complete_recipes,
+        ),
     ] = None,
     scale: Annotated[str | None, typer.Option(help="Of a recipe: paper, or small for two CPU cores.")] = None,
     preset: Annotated[
-        str | None, typer.Option(help="Of a recipe: the method's variant; default: paper, at scale small mutual.")
+        str | None,
+        typer.Option(
+            help="Of a recipe: the method's variant; default: paper, at scale small mutual.",
+            autocompletion=complete_presets,
+        ),
     ] = None,
     seeds: Annotated[
         str | None, typer.Option(metavar="0,1,2", help="Of a recipe: every row runs once for each.")
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="Of a recipe: one dataset for every part. Small: a generated corpus, if none.")
+        str | None,
+        typer.Option(
+            help="Of a recipe: one dataset for every part. Small: a generated corpus, if none.",
+            autocompletion=complete_datasets,
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="a.b=VALUE", help="Change a field of every spec.")
@@ -157,24 +194,35 @@ def follow(jobs: Sequence[Job], *, quiet: bool = False) -> None:
 
 
 def list_jobs(
-    state: Annotated[list[str] | None, typer.Option(help="queued, running, succeeded, ... (may be repeated)")] = None,
-    kind: Annotated[list[str] | None, typer.Option(help="pack, pretrain, retrieval, probe, attention")] = None,
-    label: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE")] = None,
-    name: Annotated[str | None, typer.Option(help="Names that begin like this.")] = None,
-    limit: Annotated[int, typer.Option(help="How many, newest first.")] = 30,
+    state: States = None,
+    kind: Kinds = None,
+    label: Labels = None,
+    name: Name = None,
+    owner: Owners = None,
+    mine: Annotated[bool, typer.Option("--mine", help="Only your own.")] = False,
+    project: Projects = None,
+    dataset: Datasets = None,
+    checkpoint: Annotated[list[str] | None, typer.Option(help="The whole id of one that they evaluate.")] = None,
+    node: Annotated[list[str] | None, typer.Option(help="Whole ids of machines that they run on.")] = None,
+    reason: Annotated[list[str] | None, typer.Option(help="Why they ended: oom, user_error, walltime, ...")] = None,
+    since: Annotated[str | None, typer.Option(help="Submitted after, RFC 3339: 2026-11-01T00:00:00Z.")] = None,
+    until: Annotated[str | None, typer.Option(help="Submitted before.")] = None,
+    sort: Annotated[
+        str, typer.Option(help="-submitted_at (newest first), submitted_at, -ended_at, ended_at, priority.")
+    ] = "-submitted_at",
+    limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 30,
     json: JsonFlag = False,
     quiet: QuietFlag = False,
     url: UrlOption = None,
 ) -> None:
     """List jobs, newest first, with why the waiting ones wait."""
-    filters: dict[str, Any] = {"state": state, "kind": kind, "name": name}
-    for text in label or []:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise BadInput(f"--label {text}: write it as key=value")
-        filters.setdefault(f"label.{key}", []).append(value)
+    wanted = filters(
+        label, state=state, kind=kind, name=name, project=project, dataset=dataset, checkpoint=checkpoint, node=node,
+        reason=reason, submitted_after=since, submitted_before=until, sort=sort,
+    )  # fmt: skip
     with Client(url) as lab:
-        rows = [job.row for job in lab.jobs(limit, **filters)]
+        owners = [*(owner or ()), *([lab.me()["user"]] if mine else ())]
+        rows = [job.row for job in lab.jobs(limit, **wanted, owner=owners)]
     answer(rows, lambda: tables.jobs_table(rows), as_json=json, ids=[row["id"] for row in rows] if quiet else None)
 
 
@@ -193,11 +241,11 @@ def _facts(row: dict[str, Any]) -> list[tuple[str, Any]]:
         ("state", tables.state_text(str(row["state"]))),
         ("because of", ": ".join(str(row[key]) for key in ("reason", "detail") if row.get(key))),
         ("waits for", (row.get("waiting") or {}).get("text")),
-        ("progress", tables.progress_text(row.get("progress"))),
+        ("progress", progress_text(row.get("progress"))),
         *((name, row.get(name)) for name in ("owner", "submitted_at", "started_at", "ended_at", "epoch", "priority")),
         ("labels", tables.cell(row.get("labels") or None)),
         ("restarts", row.get("user_restarts")),
-        ("walltime", tables.clock(row["walltime_s"]) if row.get("walltime_s") else None),
+        ("walltime", clock(row["walltime_s"]) if row.get("walltime_s") else None),
     ]
 
 
@@ -205,7 +253,7 @@ def why(job: JobArgument, json: JsonFlag = False, url: UrlOption = None) -> None
     """Say why a job waits, or why it ended as it did."""
     with Client(url) as lab:
         row = lab.job(job).row
-    text = tables.standing(row) or f"it is {row['state']}"
+    text = standing(row) or f"it is {row['state']}"
     answer({"state": row["state"], "waiting": row.get("waiting"), "text": text}, lambda: text, as_json=json)
 
 

@@ -38,9 +38,8 @@ def queue(
             shares = list(lab.usage())
             answer(shares, lambda: tables.usage_table(shares) if shares else "nobody has used anything", as_json=json)
             return
-        body = lab.queue()
-    rows = body.get("items") or body.get("jobs") or []
-    answer(body, lambda: tables.jobs_table(rows) if rows else "nothing waits", as_json=json)
+        rows = list(lab.queue())
+    answer({"items": rows}, lambda: tables.jobs_table(rows) if rows else "nothing waits", as_json=json)
 
 
 @key.command("create")
@@ -108,12 +107,13 @@ def audit(
     action: Annotated[str | None, typer.Option(help="Its beginning: job., key.rotate.")] = None,
     target: Annotated[str | None, typer.Option(help="A whole id, or a name.")] = None,
     since: Annotated[str | None, typer.Option(help="RFC 3339: 2026-11-01T00:00:00Z.")] = None,
+    until: Annotated[str | None, typer.Option(help="RFC 3339, as --since.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", help="Rows at most.", min=1)] = 50,
     json: JsonFlag = False,
     url: UrlOption = None,
 ) -> None:
     """Show who wrote what, newest first (operators)."""
-    given = {"user": user, "action": action, "target": target, "since": since}
+    given = {"user": user, "action": action, "target": target, "since": since, "until": until}
     with Client(url) as lab:
         rows = list(lab.audit(limit, **{name: value for name, value in given.items() if value is not None}))
     columns = ("at", "user", "action", "target", "after")

@@ -9,12 +9,16 @@ from rich.markup import escape
 
 from client import tables
 from client.api import Client
+from client.completion import complete_nodes
 from client.errors import BadInput
 from client.terminal import JsonFlag, UrlOption, answer
 
 node = typer.Typer(help="Take machines and their devices out of the queue, and put them back.", no_args_is_help=True)
 
-NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="Its name, or the unique start of its id.")]
+NodeArgument = Annotated[
+    str,
+    typer.Argument(metavar="NODE", help="Its name, or the unique start of its id.", autocompletion=complete_nodes),
+]
 Reason = Annotated[str, typer.Option(help="Shown to whoever wonders.")]
 DeviceOption = Annotated[int | None, typer.Option(help="Only the device of this index.", min=0)]
 

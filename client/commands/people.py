@@ -6,6 +6,7 @@ import typer
 
 from client import tables
 from client.api import Client
+from client.completion import complete_roles
 from client.errors import BadInput
 from client.terminal import JsonFlag, UrlOption, answer
 
@@ -13,7 +14,7 @@ project = typer.Typer(help="Projects: what jobs and datasets belong to.", no_arg
 user = typer.Typer(help="People and services that have keys.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument()]
-Role = Annotated[str | None, typer.Option(help="viewer, submitter, operator or admin.")]
+Role = Annotated[str | None, typer.Option(help="viewer, submitter, operator or admin.", autocompletion=complete_roles)]
 
 
 @project.command("add")

@@ -1,4 +1,4 @@
-"""Numbers and pictures."""
+"""Numbers."""
 
 import csv as csv_format
 import io
@@ -11,14 +11,14 @@ from rich.markup import escape
 
 from client import tables
 from client.api import Client
-from client.commands.jobs import JobArgument, JobsArgument
-from client.errors import BadInput
+from client.commands.jobs import JobsArgument
 from client.experiment import ExperimentResult
 from client.job import Job
 from client.results import Result
-from client.terminal import JsonFlag, QuietFlag, UrlOption, answer, notes
+from client.standing import standing
+from client.terminal import JsonFlag, UrlOption, answer, notes
 
-_COLUMNS = [
+COLUMNS = [
     "name",
     "value",
     "unit",
@@ -47,12 +47,7 @@ def results(
     with Client(url) as lab:
         found = [(job, job.result()) for job in map(lab.find, jobs)]
     if csv is not None:
-        text = csv_text([result for _, result in found])
-        if str(csv) == "-":
-            print(text, end="")
-        else:
-            csv.write_text(text, encoding="utf-8")
-            notes().print(f"Wrote {csv}")
+        write_text(csv, csv_text([result for _, result in found]))
         return
     body = [result.model_dump(mode="json") for _, result in found]
     answer(body if len(body) > 1 else body[0], lambda: Group(*(page(*pair) for pair in found)), as_json=json)
@@ -62,9 +57,8 @@ def page(job: Job, result: Result) -> RenderableType:
     """One job's answer: which of the states of API 3 it is, then the numbers."""
     head = f"[bold]{escape(job.name or result.kind)}[/] {result.kind} {result.id[:8]}: {result.state}"
     parts: list[RenderableType] = [head + ("" if result.final else " (not final yet)")]
-    standing = tables.standing(job.row)
-    if standing:
-        parts.append(escape(standing))
+    if where := standing(job.row):
+        parts.append(escape(where))
     error = result.error or {}
     parts += [escape(f"{name}: {error[name]}") for name in ("hint", "log_tail") if error.get(name)]
     parts += [f"[yellow]warning:[/] {escape(text)}" for text in result.warning_texts]
@@ -83,34 +77,23 @@ def csv_text(results: list[Result]) -> str:
     """One row a value; text that a spreadsheet would take for a formula is quoted."""
     out = io.StringIO()
     writer = csv_format.writer(out, lineterminator="\n")
-    writer.writerow(["job", "kind", *_COLUMNS])
+    writer.writerow(["job", "kind", *COLUMNS])
     for result in results:
         for value in result.values:
             row = value.model_dump()
-            writer.writerow([result.id, result.kind, *(_safe(row[column]) for column in _COLUMNS)])
+            writer.writerow([result.id, result.kind, *(safe(row[column]) for column in COLUMNS)])
     return out.getvalue()
 
 
-def _safe(value: object) -> object:
+def safe(value: object) -> object:
+    """A cell of a CSV that no spreadsheet takes for a formula."""
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
 
 
-def attention(
-    job: JobArgument,
-    out: Annotated[Path, typer.Option(help="Folder for the pictures; made when missing.")],
-    clip: Annotated[str | None, typer.Option(help="Only this clip.")] = None,
-    modality: Annotated[str | None, typer.Option(help="video or audio.")] = None,
-    map: Annotated[str | None, typer.Option(help="s (what the other modality points at) or s_hat.")] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Also the numbers, as .npz.")] = False,
-    json: JsonFlag = False,
-    quiet: QuietFlag = False,
-    url: UrlOption = None,
-) -> None:
-    """Fetch attention maps as pictures and films, checked by their sha256."""
-    with Client(url) as lab:
-        maps = lab.job(job).attention(clip, modality, map)
-        if not maps:
-            raise BadInput(f"job {job} has no attention maps that fit; `cmac results {job}` says what it has")
-        kinds = ("png", "mp4", "raw") if raw else ("png", "mp4")
-        paths = [str(path) for found in maps for path in found.save(out, kinds)]
-    answer(paths, lambda: f"{len(paths)} files in {out}", as_json=json, ids=paths if quiet else None)
+def write_text(file: Path, text: str) -> None:
+    """Into a file, saying so; `-` is standard output."""
+    if str(file) == "-":
+        print(text, end="")
+    else:
+        file.write_text(text, encoding="utf-8")
+        notes().print(f"Wrote {file}", markup=False)

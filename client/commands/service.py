@@ -12,7 +12,7 @@ from client.api import Client
 from client.errors import ClientError
 from client.hints import hint
 from client.local import LocalService, Up
-from client.terminal import JsonFlag, QuietFlag, answer, console, notes
+from client.terminal import JsonFlag, QuietFlag, answer, notes
 
 
 def up(
@@ -51,13 +51,18 @@ def down(
     jobs: Annotated[
         bool, typer.Option("--jobs", help="Save and stop running jobs too; they go on at the next up.")
     ] = False,
+    json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
     """Stop this machine's service. Running jobs run on alone until the next up; --jobs saves and stops them too."""
     service = LocalService()
+    silent = quiet or json
     running = [] if jobs or quiet else _running(service)
-    left = service.down(jobs=jobs, say=lambda text: None if quiet else notes().print(text))
-    if quiet:
+    left = service.down(jobs=jobs, say=lambda text: None if silent else notes().print(text))
+    if json:
+        body = {"stopped": True, "home": str(home()), "jobs": running if left else [], "processes": left}
+        answer(body, str, as_json=True)
+    if silent:
         return
     notes().print(f"Stopped; data stay in {home()}")
     if left:
@@ -102,16 +107,20 @@ def status(json: JsonFlag = False, quiet: QuietFlag = False) -> None:
 BackupFile = Annotated[Path, typer.Argument(metavar="FILE")]
 
 
-def backup(file: BackupFile, quiet: QuietFlag = False) -> None:
+def backup(file: BackupFile, json: JsonFlag = False, quiet: QuietFlag = False) -> None:
     """Write the database (jobs, results, curves, keys) into one file; the service may run. Files are copied apart."""
-    LocalService().backup(file, say=lambda text: None if quiet else notes().print(text))
-    console().print(file if quiet else f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
+    LocalService().backup(file, say=lambda text: None if quiet or json else notes().print(text))
+    size = file.stat().st_size
+    body = {"file": str(file), "bytes": size}
+    answer(body, lambda: f"{file} ({size / 1e6:.1f} MB)", as_json=json, ids=[str(file)] if quiet else None)
 
 
-def restore(file: BackupFile, quiet: QuietFlag = False) -> None:
+def restore(file: BackupFile, json: JsonFlag = False, quiet: QuietFlag = False) -> None:
     """Fill an empty database from a backup; the service must be down. What ran then goes on from its checkpoint."""
-    LocalService().restore(file, say=lambda text: None if quiet else notes().print(text))
-    if not quiet:
+    LocalService().restore(file, say=lambda text: None if quiet or json else notes().print(text))
+    if json:
+        answer({"restored": str(file), "home": str(home())}, str, as_json=True)
+    elif not quiet:
         notes().print(f"Restored. {escape(hint('up'))} starts the service.")
 
 
@@ -122,11 +131,14 @@ def demo(
     clips: Annotated[int | None, typer.Option(help="Clips of the generated corpus.", min=40, max=20_000)] = None,
     label: Annotated[str | None, typer.Option(help="With --data: the label column to evaluate.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the pictures; default: demo/ in the home.")] = None,
+    json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
     """The whole path in minutes: corpus, pack, pretraining, evaluations, table, attention maps to look at."""
     from client.demo import Demo  # only this command needs it
 
-    found = start(LocalService(), quiet=quiet)
+    silent = quiet or json
+    found = start(LocalService(), quiet=silent)
     with Client(found.url) as lab:
-        console().print(Demo(lab, out or home() / "demo", quiet=quiet).run(data, clips, label))
+        shown = Demo(lab, out or home() / "demo", quiet=silent).run(data, clips, label)
+        answer(shown.body, lambda: shown.page, as_json=json)

@@ -59,6 +59,33 @@ def show(webhook: WebhookArgument, json: JsonFlag = False, url: UrlOption = None
     )
 
 
+@webhook.command()
+def deliveries(
+    webhook: WebhookArgument,
+    limit: Annotated[int, typer.Option(help="How many, newest first.", min=1)] = SHOWN,
+    json: JsonFlag = False,
+    url: UrlOption = None,
+) -> None:
+    """List what a webhook was sent in the last 30 days, and what the receiver answered."""
+    with Client(url) as lab:
+        rows = list(lab.deliveries(lab.resolve("/webhooks", webhook), limit))
+    answer(rows, lambda: tables.deliveries_table(rows), as_json=json)
+
+
+@webhook.command()
+def redeliver(
+    webhook: WebhookArgument,
+    delivery: Annotated[str, typer.Argument(metavar="DELIVERY", help="Its id or the unique start of it.")],
+    json: JsonFlag = False,
+    url: UrlOption = None,
+) -> None:
+    """Send a delivery once more, under its old id."""
+    with Client(url) as lab:
+        whole = lab.resolve("/webhooks", webhook)
+        row = lab.redeliver(whole, lab.resolve(f"/webhooks/{whole}/deliveries", delivery))
+    answer(row, lambda: tables.deliveries_table([row]), as_json=json)
+
+
 @webhook.command("test")
 def ping(webhook: WebhookArgument, json: JsonFlag = False, url: UrlOption = None) -> None:
     """Send a test and wait for the answer; exits with 1 unless it arrives. It enables a disabled webhook again."""

@@ -169,3 +169,12 @@ def test_a_dry_run_stores_nothing(client: Client) -> None:
     answer = client.dry_run({**RETRIEVAL, "name": name})
     assert answer["spec"]["geometry"]["frames"] == 8
     assert list(client.jobs(name=name)) == []
+
+
+def test_the_whole_queue_comes_over_pages(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {client.submit({**RETRIEVAL, "name": f"waits {i}"}).id for i in range(3)}
+    monkeypatch.setattr("client.pages.PAGE", 2)
+    rows = list(client.queue())
+    assert made <= {row["id"] for row in rows}
+    assert [row["position"] for row in rows] == sorted(row["position"] for row in rows)
+    assert len(list(client.queue(2))) == 2

@@ -1,6 +1,6 @@
 """Experiments: the paper's tables as they fill, each cell leading to its jobs; and any jobs side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -15,18 +15,17 @@ from api.ui.rendering import page
 from api.ui.shown import CurveViewDep
 from api.views.data import artifact_url
 from api.views.experiments import ExperimentRow
-from cmac_core.specs.differences import flat
+from cmac_core.experiments.comparison import values_side_by_side
+from cmac_core.specs.differences import differing
 from store import board, experiment_results, experiments, jobs, metrics, results
 from store.errors import BadRequest
 from store.keys import Principal, Role, Scope
-from store.tables import Experiment, Job
+from store.tables import Experiment
 
 router = APIRouter(prefix="/ui", include_in_schema=False)
 
 MOST_COMPARED = 20
 _TELLING = ("loss", "contrast/v", "contrast/a", "attention/v", "attention/a")  # curves shown unless others are chosen
-_LABELS = ("modality", "split", "fold", "pool", "selection")
-_NOT_SETTINGS = ("name", "queue", "resources")
 
 
 @router.get("/experiments")
@@ -98,8 +97,8 @@ def compare_page(
         view=view,
         jobs=compared,
         labels=[{"id": str(one.id), "label": one.name or str(one.id)[:8]} for one in compared],
-        settings=_differing(compared),
-        values=_side_by_side(views),
+        settings=differing([one.spec for one in compared]),
+        values=values_side_by_side(views),
         confused=[(one, found) for one, found in left if any(map(_is_confusion, found))],
         url=artifact_url,
         curves=curves,
@@ -141,21 +140,3 @@ def _comparison(table: Mapping[str, Any]) -> str | None:
     found = list(dict.fromkeys(job["id"] for row in table["rows"] for job in row["jobs"]))
     many = 2 <= len(found) <= MOST_COMPARED
     return f"/ui/compare?{urlencode([('job', one) for one in found])}" if many else None
-
-
-def _differing(compared: Sequence[Job]) -> list[tuple[str, list[Any]]]:
-    """(dotted field, value in each job's spec) where these are not all the same; None where a job has no such field."""
-    specs = [flat({name: value for name, value in job.spec.items() if name not in _NOT_SETTINGS}) for job in compared]
-    names = dict.fromkeys(name for spec in specs for name in spec)
-    rows = [(name, [spec.get(name) for spec in specs]) for name in names]
-    return [(name, values) for name, values in rows if any(value != values[0] for value in values)]
-
-
-def _side_by_side(views: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[Mapping[str, Any] | None]]]:
-    """(name, its labels, the value of each job or None), in the order in which they first come."""
-    found: dict[tuple[str, str], dict[int, Mapping[str, Any]]] = {}
-    for place, view in enumerate(views):
-        for value in view["values"]:
-            labels = ", ".join(f"{label} {value[label]}" for label in _LABELS if label in value)
-            found.setdefault((value["name"], labels), {})[place] = value
-    return [(*key, [values.get(place) for place in range(len(views))]) for key, values in found.items()]

@@ -1,0 +1,1 @@
+"""Jobs written for programs of others."""

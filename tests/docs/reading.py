@@ -22,8 +22,8 @@ REASONS = (
     "needs a GPU",
     "needs hours",
     "is another system's",
-    "ends or replaces the service",
     "runs the tests",
+    "has a test of its own",
 )
 _BLOCK = re.compile(r"(?:<!-- (?P<mark>.*?) -->\n)?^```(?P<info>[^\n]*)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
 _MARK = re.compile(r"not run: (?P<reason>[^;]+)(?:; .+)?")
@@ -123,9 +123,9 @@ def listing() -> str:
     ]
     head = (
         "# Commands that no test runs\n\n"
-        "Every command in these pages is run by `tests/system/test_documents.py` against a whole service, in the order of the\n"
-        "pages, but for the ones below. That commands, options, targets and files exist is tested for all of them. This page is\n"
-        "written by `python -m tests.docs.reading`.\n\n"
+        "Every command in these pages is run by `tests/system/test_documents.py` against a whole service, in the\n"
+        "order of the pages, but for the ones below. That commands, options, targets and files exist is tested for\n"
+        "all of them. This page is written by `python -m tests.docs.reading`.\n\n"
         "| command | in | reason |\n|---|---|---|\n"
     )
     return head + "\n".join(rows) + "\n"

@@ -54,6 +54,7 @@ def render(text: str, rewrite: Rewrite) -> Rendered:
     parser = _parser()
     tokens = parser.parse(_COMMENT.sub("", text))
     links, described = _follow(tokens, rewrite)
+    _align(tokens)
     headings = _anchor(tokens)
     sections = _sections(tokens, headings)
     title = headings[0].text if headings and headings[0].level == 1 else ""
@@ -69,7 +70,7 @@ def slug(text: str) -> str:
 
 def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": True, "typographer": False}).enable(["table", "strikethrough"])
-    for rule in (fence, table_open, table_close):
+    for rule in (fence, code_block, table_open, table_close):
         parser.add_render_rule(rule.__name__, rule)
     return parser
 
@@ -83,6 +84,11 @@ def fence(_: RendererHTML, tokens: Sequence[Token], index: int, options: Options
     except ClassNotFound:
         code = escape(token.content)
     return f'<pre class="code" tabindex="0"><code>{code}</code></pre>\n'
+
+
+def code_block(_: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
+    """Indented code: equations, mostly."""
+    return f'<pre class="code" tabindex="0"><code>{escape(tokens[index].content)}</code></pre>\n'
 
 
 def table_open(_: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
@@ -119,6 +125,13 @@ def _follow(tokens: Sequence[Token], rewrite: Rewrite) -> tuple[list[str], bool]
             kept.append(child)
         inline.children = kept
     return links, described
+
+
+def _align(tokens: Sequence[Token]) -> None:
+    """Columns that a document sets to the right are numbers to the stylesheet."""
+    for token in tokens:
+        if token.type in ("th_open", "td_open") and token.attrs.pop("style", None) == "text-align:right":
+            token.attrs["class"] = "number"
 
 
 def _anchor(tokens: Sequence[Token]) -> list[Heading]:

@@ -7,6 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from jinja2 import Template
+
 from api.manual import documents, markdown, reference
 from api.manual.markdown import Rendered
 from api.ui.rendering import environment
@@ -125,5 +127,5 @@ def _address_of(document: Path, link: str) -> str | None:
     return None
 
 
-def _template(name: str) -> Any:
+def _template(name: str) -> Template:
     return environment().get_template(name)

@@ -116,7 +116,7 @@ def looks_like_shell(code: str) -> bool:
 def listing() -> str:
     """docs/COMMANDS.md: every command that no test runs, with its reason."""
     rows = [
-        f"| `{' '.join(line.split())}` | {block.document.name} | {block.reason} |".replace("||", "\\|\\|")
+        f"| `{' '.join(line.split()).replace('|', chr(92) + '|')}` | {block.document.name} | {block.reason} |"
         for block in every("sh")
         if block.reason is not None
         for line in lines(block.code)

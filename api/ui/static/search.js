@@ -18,9 +18,11 @@
     const heading = `${section.page} ${section.heading}`.toLowerCase();
     const text = section.text.toLowerCase();
     if (!terms.every((term) => heading.includes(term) || text.includes(term))) continue;
+    // The page of all calls says the same words at each of them.
+    const weight = section.at.startsWith("api.html") ? 0.2 : 1;
     const inHeading = terms.filter((term) => section.heading.toLowerCase().includes(term)).length;
     const often = terms.reduce((sum, term) => sum + Math.min(text.split(term).length - 1, 9), 0);
-    found.push({ section, score: 20 * inHeading + often });
+    found.push({ section, score: 20 * inHeading + weight * often });
   }
   found.sort((a, b) => b.score - a.score);
 

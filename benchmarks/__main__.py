@@ -17,7 +17,7 @@ import torch
 
 from benchmarks import checkpoints, clips, evaluation, loop, memory, peers, service, start_up, step
 from benchmarks.peers import neighbours, sound_by_ffmpeg, tracking
-from benchmarks.rounds import Comparison, Growth, Limit
+from benchmarks.rounds import Comparison, Growth, Limit, StepTime
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -75,7 +75,8 @@ def main() -> int:
         full.append(limit)
         print(line_of_service(limit), flush=True)
     missed += beyond(full)
-    record(found, full)
+    grown = [] if options.quick else list(growth())
+    record(found, full, grown)
     for what in missed:
         print(f"missed: {what}", file=sys.stderr)
     return 1 if missed else 0
@@ -102,6 +103,15 @@ def limits(quick: bool) -> Iterator[Limit | Growth]:
         yield from start_up.measure(7)
 
 
+def growth() -> Iterator[StepTime]:
+    """How a step grows, as it is found."""
+    print(f"\n{'the step':>30}{'ours':>10}{'plain':>10}  s")
+    for one in step.growth(3):
+        size = f"{one.clips} clips, {one.frames} frames of {one.side}"
+        print(f"{size:>30}{one.ours:>10.3f}{one.plain:>10.3f}", flush=True)
+        yield one
+
+
 def line(row: Comparison) -> str:
     """A row of the table."""
     interval = f"{row.low:.2f} to {row.high:.2f}"
@@ -123,12 +133,12 @@ def line_of_service(row: Limit | Growth) -> str:
     return f"  {there:40}pass {row.pass_ms:.0f} ms, lists (p95) {row.list_ms:.0f} ms"
 
 
-def record(found: list[Comparison], full: list[Limit | Growth]) -> None:
+def record(found: list[Comparison], full: list[Limit | Growth], grown: list[StepTime]) -> None:
     """Append the run to this machine's record, a JSON line."""
     RESULTS.mkdir(exist_ok=True)
     machine = {"processor": _processor(), "python": platform.python_version(), "torch": torch.__version__}
     entry = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **machine, "rows": [asdict(row) for row in found]}
-    entry["service"] = [asdict(row) for row in full]
+    entry["service"], entry["step"] = ([asdict(row) for row in part] for part in (full, grown))
     with (RESULTS / "cpu.jsonl").open("a") as file:
         file.write(json.dumps(entry) + "\n")
 

@@ -43,6 +43,17 @@ class Growth:
     list_ms: float  # 95th percentile
 
 
+@dataclass(frozen=True)
+class StepTime:
+    """Seconds of a step with clips of this size, ours and plain: how both grow."""
+
+    clips: int
+    frames: int
+    side: int  # pixels
+    ours: float  # medians, processor time
+    plain: float
+
+
 def compare(
     name: str,
     ours: Callable[[], object],

@@ -23,9 +23,11 @@ TRAINING: dict[str, Any] = {
     "model": {"width": 4, "head": {"dim": 16}, "saliency": {"hidden": 8}, "bn_group": 4},
     "moco": {"K": 16}, "optim": {"batch": 8, "epochs": 2000, "warmup_epochs": 0},
 }  # fmt: skip
-# As people train on two cores: a few steps a second, and so as much to tell as that.
+# As people train on two cores: a few steps a second, and so as much to tell as that; 64 steps from save to save, as
+# with a thousand clips.
 USUAL: dict[str, Any] = {
     "kind": "pretrain", "dataset": "usual", "scale": "small", "resources": {"cpu_slots": 1}, "optim": {"epochs": 500},
+    "checkpoints": {"every_epochs": 16},
 }  # fmt: skip
 LOOKED_S, PATIENCE_S = 30.0, 120.0
 

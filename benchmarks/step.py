@@ -4,14 +4,15 @@ Processor time, since all of it is this process's on one thread.
 """
 
 import copy
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.plain import PlainLoop, Video, torchvisions
-from benchmarks.rounds import Comparison, compare
+from benchmarks.rounds import Comparison, StepTime, compare
 from cmac_core.jobs.pretrain import optimizer_of
 from cmac_core.models.encoders import build_video
 from cmac_core.models.folding import without_norms
@@ -21,6 +22,8 @@ from cmac_core.specs.jobs import Pretrain
 from cmac_core.specs.method import Model
 
 CLIPS = (2, 3, 16, 64, 64)
+# Clips, frames, pixels: batch norm takes its groups of two.
+SIZES = ((2, 8, 32), (4, 8, 32), (8, 8, 32), (2, 16, 32), (2, 32, 32), (2, 8, 64), (2, 8, 96), (2, 16, 112))
 
 
 def compared(name: str, *arms: Callable[[], object], work: float, unit: str, rounds: int) -> Comparison:
@@ -129,6 +132,23 @@ def momentum(rounds: int) -> Comparison:
         torch.testing.assert_close(a, b)
     arms = (lambda: follow(ours, query, 0.999), loop)
     return compared("momentum update", *arms, work=1, unit="updates/s", rounds=rounds)
+
+
+def growth(rounds: int) -> Iterator[StepTime]:
+    """The encoder's step for more clips, more frames and larger pictures, one at a time."""
+    ours, plain, _ = _networks()
+    for clips, frames, side in SIZES:
+        shown = torch.randn(clips, 3, frames, side, side)
+        times = [(_trained_s(ours, shown), _trained_s(plain, shown)) for _ in range(rounds + 1)][1:]
+        fast, slow = (statistics.median(column) for column in zip(*times, strict=True))
+        yield StepTime(clips, frames, side, fast, slow)
+
+
+def _trained_s(network: nn.Module, clips: Tensor) -> float:
+    """Processor time of forward and backward, seconds."""
+    began = time.process_time()
+    network(clips).square().mean().backward()
+    return time.process_time() - began
 
 
 def _networks() -> tuple[nn.Module, nn.Module, Tensor]:

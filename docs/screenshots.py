@@ -69,6 +69,7 @@ def photograph(lab: Client, browser: Browser, training: str, maps: str, dataset:
         keep(page, "queue")
         page.goto(f"{lab.url}/ui/jobs/{training}?smooth=0.6")
         page.wait_for_function("() => document.querySelector('#curves .main-svg')")
+        page.evaluate("document.getElementById('curves-title').scrollIntoView()")
         keep(page, "job")
         page.goto(f"{lab.url}/ui/datasets/{dataset}")
         page.wait_for_function("() => document.querySelector('#spread[data-ready]')")
@@ -108,7 +109,7 @@ def signed_in(browser: Browser, url: str, **context: Any) -> Iterator[Page]:
     page.goto(f"{url}/ui/sign-in")
     page.get_by_label("API key").fill(service_key() or "")
     page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/ui/*")
+    page.get_by_role("button", name="Sign out").wait_for()
     yield page
     opened.close()
 

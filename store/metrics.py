@@ -5,8 +5,21 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, delete, func, or_, select, text, tuple_
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Text,
+    and_,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    tuple_,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
 from sqlalchemy.orm import Session
 
 from store.tables import Attempt, Metric
@@ -111,39 +124,67 @@ def _thinned(
     session: Session, job_id: UUID, wanted: Sequence[str] | None, points: int, from_step: int, x: str
 ) -> list[dict[str, Any]]:
     """As `series`; what it does with each curve is what `thin` does."""
-    told: dict[str, dict[str, Any]] = {}
-    counts = _counts(session, job_id)
-    for name in names(session, job_id) if wanted is None else wanted:
-        mine = and_(Metric.job_id == job_id, Metric.name == name, Metric.step >= from_step, counts)
-        first, last = session.execute(select(func.min(Metric.step), func.max(Metric.step)).where(mine)).one()
-        if first is None:
-            told[name] = thin([], [], points)
-            continue
-        inner = max(1, points - 2)
-        # The first and the last step are buckets of their own.
-        bucket = case(
-            (Metric.step == first, -1),
-            (Metric.step == last, inner),
-            else_=(Metric.step - first - 1) * inner // max(1, last - first - 1),
-        )
-        ends = func.min(Metric.value).label("low"), func.max(Metric.value).label("high")
-        counted = func.count().label("points"), func.count().filter(Metric.value.is_(None)).label("bad")
-        buckets = select(func.max(Metric.step).label("step"), *ends, *counted)
-        buckets = buckets.where(mine).group_by(bucket)
-        found = session.execute(buckets.order_by(func.max(Metric.step))).all()
-        at_ends = Metric.step.in_([row.step for row in found])
-        shown = select(Metric.step, Metric.train_epoch, Metric.value, Metric.at)
-        shown = shown.where(mine, at_ends).ext(distinct_on(Metric.step))
-        rows = session.execute(shown.order_by(Metric.step, Metric.epoch.desc())).all()
-        told[name] = {
-            "x": [_PLACES[x](row) for row in rows],
-            "y": [row.value for row in rows],
-            "min": [row.low for row in found],
-            "max": [row.high for row in found],
-            "thinned": len(found) < sum(row.points for row in found),
-            "non_finite": sum(row.bad for row in found),
-        }
+    wanted = names(session, job_id) if wanted is None else wanted
+    counted = and_(Metric.job_id == job_id, Metric.step >= from_step, _counts(session, job_id))
+    told = {name: thin([], [], points) for name in wanted}
+    for (first, last), alike in _spans(session, counted, wanted).items():
+        mine = and_(counted, Metric.name.in_(alike))
+        found = _buckets(session, mine, first, last, points)
+        rows = _at(session, counted, [(row.name, row.step) for buckets in found.values() for row in buckets])
+        for name, buckets in found.items():
+            told[name] = {
+                "min": [row.low for row in buckets],
+                "max": [row.high for row in buckets],
+                "thinned": len(buckets) < sum(row.points for row in buckets),
+                "non_finite": sum(row.bad for row in buckets),
+            }
+            told[name] |= {"x": [_PLACES[x](row) for row in rows[name]], "y": [row.value for row in rows[name]]}
     return [{"name": name, **curve} for name, curve in told.items()]
+
+
+def _spans(session: Session, counted: ColumnElement[bool], names: Sequence[str]) -> dict[tuple[int, int], list[str]]:
+    """(first step, last step) -> curves. Most of a job's curves begin and end together."""
+    spans: dict[tuple[int, int], list[str]] = {}
+    for name in names:
+        ends = select(func.min(Metric.step), func.max(Metric.step)).where(counted, Metric.name == name)
+        first, last = session.execute(ends).one()
+        if first is not None:
+            spans.setdefault((first, last), []).append(name)
+    return spans
+
+
+def _buckets(session: Session, mine: ColumnElement[bool], first: int, last: int, points: int) -> dict[str, list[Any]]:
+    """Name -> rows of (step, low, high, points, bad) in the order of steps: `step` is the last one of a bucket.
+
+    Points of a job's curves lie mixed on disk: to read them together is to read each page once. The first and the last
+    step are buckets of their own, those between hold equally many steps.
+    """
+    width = max(1, -(-(last - first - 1) // max(1, points - 2)))
+    ends = func.min(Metric.value).label("low"), func.max(Metric.value).label("high")
+    counts = func.count().label("points"), (func.count() - func.count(Metric.value)).label("bad")
+    of_bucket = Metric.name, func.max(Metric.step).label("step"), *ends, *counts
+    inner = select(*of_bucket).where(mine, Metric.step.between(first + 1, last - 1))
+    inner = inner.group_by(Metric.name, (Metric.step - first - 1) // width)
+    outer = select(*of_bucket).where(mine, Metric.step.in_({first, last})).group_by(Metric.name, Metric.step)
+    session.execute(text("SET LOCAL work_mem = '64MB'"))  # buckets in memory: else all points are sorted on disk
+    found: dict[str, list[Any]] = {}
+    for row in sorted(session.execute(union_all(inner, outer)).all(), key=lambda row: row.step):
+        found.setdefault(row.name, []).append(row)
+    return found
+
+
+def _at(session: Session, counted: ColumnElement[bool], places: Sequence[tuple[str, int]]) -> dict[str, list[Any]]:
+    """Name -> points at these steps in their order, of each the newest."""
+    names, steps = zip(*places, strict=True)
+    pairs = func.unnest(literal(names, ARRAY(Text)), literal(steps, ARRAY(BigInteger)))
+    wanted = pairs.table_valued("name", "step").render_derived()
+    shown = select(Metric.name, Metric.step, Metric.train_epoch, Metric.value, Metric.at)
+    shown = shown.join(wanted, and_(Metric.name == wanted.c.name, Metric.step == wanted.c.step)).where(counted)
+    newest = shown.ext(distinct_on(Metric.name, Metric.step))
+    found: dict[str, list[Any]] = {}
+    for row in session.execute(newest.order_by(Metric.name, Metric.step, Metric.epoch.desc())):
+        found.setdefault(row.name, []).append(row)
+    return found
 
 
 def thin(xs: Sequence[Any], ys: Sequence[float | None], points: int) -> dict[str, Any]:

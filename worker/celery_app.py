@@ -16,5 +16,7 @@ def consume(node_id: uuid.UUID) -> None:
     """Run the consumer until SIGTERM."""
     # Equal worker names steal each other's control messages.
     name = f"--hostname=gpu@{node_id}"
-    options = ["--pool=prefork", "--concurrency=2", "--without-gossip", "--without-mingle", "--loglevel=INFO"]
+    options = ["--pool=prefork", "--concurrency=2", "--loglevel=INFO"]
+    # Nobody listens to what workers tell each other: the node loop and the pulse say whether this one lives.
+    options += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     app.worker_main(["--quiet", "worker", f"--queues={queue.node_queue(node_id)}", name, *options])

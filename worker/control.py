@@ -15,10 +15,10 @@ from worker.patience import Unreachable, reach
 log = logging.getLogger(__name__)
 
 SCHEDULE_EVERY = 1.0  # s, and at once when told
-RESTED_EVERY = 3.0  # while nobody waits
+RESTED_EVERY = 5.0  # while nobody waits
 REPAIR_EVERY = 5.0
 RELAY_EVERY = 5.0  # and at once when something was placed here
-CALL_EVERY = 2.0
+CALL_EVERY = 5.0  # and at once when something has ended here or elsewhere
 KEEP_EVERY = 60.0
 BATCH = 50
 
@@ -93,3 +93,4 @@ class Control:
             while not self.ear.stopping.is_set():
                 if listener.wait(1.0):
                     self.schedule.wake()
+                    self.webhooks.wake()

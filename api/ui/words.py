@@ -1,13 +1,15 @@
 """Numbers, times and ids as people read them."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from store.states import Priority
 
+_ID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _SHORT = 8
 
@@ -15,6 +17,12 @@ _SHORT = 8
 def short(id: object) -> str:
     """The beginning of an id: enough for the command line too."""
     return str(id)[:_SHORT]
+
+
+def linked(text: str | None) -> Markup:
+    """A reason in words; ids of jobs in it lead there and are short."""
+    told = str(escape(text or ""))
+    return Markup(_ID.sub(lambda found: f'<a href="/ui/jobs/{found[0]}">{short(found[0])}</a>', told))
 
 
 def moment(at: datetime | str | None) -> Markup:
@@ -76,6 +84,7 @@ def tier(job: Any) -> str:
 
 FILTERS: dict[str, Callable[..., Any]] = {
     "short": short,
+    "linked": linked,
     "moment": moment,
     "duration": duration,
     "size": size,

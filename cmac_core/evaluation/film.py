@@ -1,4 +1,4 @@
-"""A short film: the frames, s and ŝ over them, the spectrogram with a moving cursor, and the clip's own sound."""
+"""A short film: the frames, s and ŝ over them, spectrograms with a moving cursor, and the clip's own sound."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -82,6 +82,8 @@ def _frame(still: Canvas, pictures: Sequence[Picture], at: float) -> Canvas:
     for i, picture in enumerate(pictures):
         left = GAP + i * (SIDE + GAP)
         canvas[BAR : BAR + SIDE, left : left + SIDE] = np.array(_image(picture, SIDE, SIDE))
+        if i == 0:
+            continue  # the input stays bare: pages lay maps and a cursor of their own over it
         cursor = left + min(SIDE - 2, round(at * SIDE))
         canvas[BAR + SIDE + GAP : BAR + SIDE + GAP + STRIP, cursor : cursor + 2] = LIGHT
     return canvas

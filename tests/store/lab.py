@@ -97,6 +97,7 @@ class Lab:
         offset = self.offset(lease)
         attempts.beat(self.session, lease, offset, offset + 1)
         record.record(self.session, lease, events)
+        self.session.expire_all()  # rows are as others see them
 
     def offset(self, lease: Lease) -> int:
         return self.session.scalars(

@@ -54,9 +54,16 @@ def test_progress_is_shown_and_moves_the_etag_but_not_the_version(lab: Lab) -> N
     job = lab.submit()
     lease = lab.run(job)
     version, live = job.version, job.live
-    lab.tell(lease, Progress(phase="train", step=5, of=10, rate=1.5, eta_s=3.0))
-    assert job.progress == {"phase": "train", "step": 5, "of": 10, "rate": 1.5, "unit": "it", "eta_s": 3.0}
-    assert (job.version, job.live) == (version, live + 1)
+    told = Progress(phase="train", step=5, of=10, rate=1.5, eta_s=3.0)
+    lab.tell(lease, Progress(phase="train", step=4, of=10), Metrics(step=5, values={"loss": 2.0}), told)
+    attempt = attempts.newest(lab.session, job.id)
+    assert attempt is not None
+    shown = {"phase": "train", "step": 5, "of": 10, "rate": 1.5, "unit": "it", "eta_s": 3.0}
+    assert job.progress == attempt.progress == shown
+    assert (job.version, job.live) == (version, live + 2)
+    lab.tell(lease, Metrics(step=6, values={"loss": 1.0}))
+    assert (job.progress, job.live) == (shown, live + 2)
+    assert [curve["y"] for curve in metrics.series(lab.session, job.id)] == [[2.0, 1.0]]
 
 
 def test_a_checkpoint_moves_the_place_to_resume_from(lab: Lab) -> None:

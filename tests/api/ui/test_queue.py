@@ -54,7 +54,7 @@ def test_waiting_jobs_stand_in_order_with_reason_and_expected_start(lab: Any, br
         held = http.post("/jobs", json=RETRIEVAL | {"name": "held", "queue": {"hold": True}}).json()["id"]
     why = {
         "code": "resources",
-        "text": "needs 8 GPUs; most free: 5 on gpu-02",
+        "text": f"needs 8 GPUs; most free: <5> on gpu-02, when job {early} should end",
         "expected_start": "2030-01-01T08:00:00Z",
     }
     with database.sessions.begin() as session:
@@ -62,7 +62,8 @@ def test_waiting_jobs_stand_in_order_with_reason_and_expected_start(lab: Any, br
     text = browse().get("/ui/queue", params={"owner": owner}).text
     said = section(text, "waiting")
     assert said.index("early retrieval") < said.index("late retrieval")
-    assert "needs 8 GPUs; most free: 5 on gpu-02 2030-01-01 08:00" in said
+    assert f"needs 8 GPUs; most free: <5> on gpu-02, when job {early[:8]} should end 2030-01-01 08:00" in said
+    assert f'when job <a href="/ui/jobs/{early}">{early[:8]}</a> should end' in text
     assert "the scheduler has not looked at it yet" in said
     assert "held since it was submitted" in section(text, "aside")
     for job in (late, early, held):

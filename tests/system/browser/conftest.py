@@ -112,4 +112,4 @@ def sign_in(visit: Visit, key: str, path: str = "/") -> None:
     page = visit.open(path)
     page.get_by_label("API key").fill(key)
     page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/ui/*")
+    page.get_by_role("button", name="Sign out").wait_for()

@@ -1,6 +1,8 @@
 """The manual, for anybody: nothing in it is the lab's, and it is there while the database is not."""
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 
 from api.manual import documents, site
@@ -21,8 +23,10 @@ def manual() -> RedirectResponse:
 
 
 @router.get("/{name:path}")
-def manual_file(name: str, request: Request) -> Response:
-    """A page, a picture of one, or the words that are searched."""
+def manual_file(
+    name: str, request: Request, q: Annotated[str, Query(max_length=1000, description="What the page looks for.")] = ""
+) -> Response:
+    """A page, a picture of one, or the words that are searched. `q` is read by the page's script."""
     openapi = request.app.openapi()
     if name == site.INDEX:
         return Response(site.words(openapi), headers=HEADERS | _KEPT, media_type="text/javascript; charset=utf-8")

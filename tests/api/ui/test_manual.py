@@ -111,6 +111,12 @@ def test_words_to_search_name_places_that_exist() -> None:
     assert any("Idempotency-Key" in row["text"] for row in rows)
 
 
+def test_a_search_has_an_address(browse: Browser) -> None:
+    answer = browse(None).get("/manual/search.html", params={"q": "fair share"})
+    assert answer.status_code == 200
+    assert 'src="words.js"' in answer.text
+
+
 def test_marks_for_tests_are_not_shown(browse: Browser) -> None:
     assert "not run:" not in browse(None).get("/manual/start.html").text
 

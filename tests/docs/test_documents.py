@@ -45,7 +45,7 @@ def command_of(arguments: list[str]) -> tuple[Any, list[str]]:
     """The command that these words lead to, and the words behind it. Raises KeyError."""
     command: Any = CMAC
     rest = list(arguments)
-    while hasattr(command, "commands"):
+    while hasattr(command, "commands") and not (rest and rest[0].startswith("-")):
         command = command.commands[rest.pop(0)]
     return command, rest
 

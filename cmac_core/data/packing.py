@@ -27,7 +27,7 @@ from cmac_core.data.media import (
 )
 from cmac_core.data.sound import RATE, SILENT_DBFS, SoundTrack
 
-VERSION = 1  # of what is written: a change makes clips of before be packed anew
+VERSION = 2  # of what is written: a change makes clips of before be packed anew
 MIN_SOUND_S = 0.1
 BAD_PACKETS = 0.01  # a scratch; more than this is damage
 MISSING_S, MISSING_SHARE = 0.3, 0.1  # of the header's duration: both together are a truncated file

@@ -9,7 +9,7 @@ export CMAC_API_PORT ?= 0
 export PYTHONDONTWRITEBYTECODE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-fast test-system test-browser browser check format bench peers screenshots results chaos afternoon lock clean
+.PHONY: help setup demo up down docs test test-fast test-system test-browser browser check format bench peers screenshots results chaos afternoon lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ up: $(READY) ## Start the service of this checkout (data in ./.cmac)
 
 down: $(READY) ## Stop it
 	@$(BIN)/cmac down
+
+docs: $(READY) ## Write the manual into build/docs, to be read without a service; fails on a broken link
+	@$(BIN)/python -m api.manual build/docs
 
 test: $(READY) ## All tests but those of whole services and those that are long (under 12 minutes)
 	@$(BIN)/python -m pytest -m "not system" --durations=15

@@ -32,7 +32,7 @@ from api.routers import (
 )
 from api.settings import ApiSettings, api_settings
 from api.sse import Streams
-from api.ui.routers import attention, job, queue, sign_in, static, submit
+from api.ui.routers import attention, job, manual, queue, sign_in, static, submit
 from api.ui.routers import catalog as catalog_pages
 from api.ui.routers import experiments as experiment_pages
 from api.version import VERSION
@@ -57,7 +57,7 @@ def make_app(settings: ApiSettings | None = None, *, announce_key: bool = False)
     app.state.rates = Rates(settings.rate, settings.burst)
     app.state.streams = Streams(settings)
     app.state.gauges = Gauges(app.state.streams.slots)
-    of_pages = (sign_in, static, queue, experiment_pages, submit, attention, catalog_pages, job)
+    of_pages = (sign_in, static, manual, queue, experiment_pages, submit, attention, catalog_pages, job)
     for asks_by_itself in (operation, pages, sessions, *of_pages):
         app.include_router(asks_by_itself.router)
     known = [Depends(authenticate)]

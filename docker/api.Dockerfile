@@ -3,7 +3,8 @@ FROM python:3.11-slim
 WORKDIR /app
 COPY requirements/api.txt requirements/api.txt
 RUN pip install --no-cache-dir --require-hashes -r requirements/api.txt
-COPY pyproject.toml README.md ./
+COPY pyproject.toml setup.py README.md ARCHITECTURE.md CONTRIBUTING.md DECISIONS.md CHANGELOG.md ./
+COPY docs docs
 COPY cmac_core cmac_core
 COPY store store
 COPY api api

@@ -6,7 +6,8 @@ ENV PATH=/venv/bin:$PATH
 WORKDIR /app
 COPY requirements/worker.txt requirements/worker.txt
 RUN pip install --no-cache-dir --require-hashes -r requirements/worker.txt
-COPY pyproject.toml README.md ./
+COPY pyproject.toml setup.py README.md ARCHITECTURE.md CONTRIBUTING.md DECISIONS.md CHANGELOG.md ./
+COPY docs docs
 COPY cmac_core cmac_core
 COPY store store
 COPY api api

@@ -47,7 +47,7 @@ def page(
 ) -> HTMLResponse:
     """A whole page. `principal`: who looks; None before somebody has signed in."""
     token = cookies.read(request) if principal else None
-    text = _environment().get_template(template).render(
+    text = environment().get_template(template).render(
         principal=principal,
         csrf=browser_sessions.csrf_token(token) if token else None,
         static=f"/ui/static/{static_files.version()}",
@@ -58,7 +58,8 @@ def page(
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates of all pages."""
     folder = Path(__file__).parent / "templates"
     made = Environment(
         loader=FileSystemLoader(folder),

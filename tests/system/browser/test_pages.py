@@ -321,7 +321,22 @@ def pages(job: uuid.UUID, table: str, maps: uuid.UUID) -> dict[str, str]:
         "checkpoints": "/ui/checkpoints",
         "datasets": "/ui/datasets",
         "dataset": "/ui/datasets/tiny",
+        "manual": "/manual/tutorial.html",
+        "search": "/manual/search.html?q=idempotency+key",
     }
+
+
+def test_the_manual_is_read_and_searched_by_anybody(visit: Start) -> None:
+    one = visit(None)
+    page = one.open("/ui/sign-in")
+    page.get_by_role("link", name="Manual").click()
+    expect(page.get_by_role("heading", name="The manual of cmac-lab", level=1)).to_be_visible()
+    page.get_by_label("Search the manual").fill("fair share")
+    page.keyboard.press("Enter")
+    expect(page.locator("#searched")).to_contain_text("places")
+    page.locator("#found").get_by_role("link", name="Concepts: The order of the line").click()
+    expect(page).to_have_url(re.compile("/manual/concepts.html#the-order-of-the-line$"))
+    expect(page.get_by_role("heading", name="The order of the line")).to_be_visible()
 
 
 def test_the_keyboard_alone_is_enough(visit: Start, trained: uuid.UUID) -> None:

@@ -54,6 +54,9 @@ CHOICES: dict[str, dict[str, Any]] = {
     "groups of 8, lambda 0": {"model": {"bn_group": 8}, "loss": {"lambda_ac": 0, "ramp": None}},
     "constant rate": {"optim": {"schedule": "constant"}},
     "lr .006": {"optim": {"lr": 0.006}},
+    "lr .003": {"optim": {"lr": 0.003}},
+    "lr .003, lambda 3": {"optim": {"lr": 0.003}, "loss": {"lambda_ac": 3}},
+    "2 stages, width 16, lambda .25": {"model": {"stages": 2, "width": 16}, "loss": {"lambda_ac": 0.25}},
 }
 # Title, job, modality, value, and the controls from which the value must keep its distance.
 COLUMNS: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (

@@ -40,9 +40,10 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     uv = Path(sys.executable).with_name("uv")
     wanted = next(line for line in (ROOT / "requirements/peers.in").read_text().splitlines() if "mlflow" in line)
     for command in (["venv", "--quiet", str(folder)], ["pip", "install", "--quiet", "--python", str(folder), wanted]):
-        done = subprocess.run([str(uv), *command], capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"mlflow cannot be installed here: {done.stderr.strip()[-300:]}")
+        try:
+            subprocess.run([str(uv), *command], capture_output=True, text=True, check=True, timeout=300)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            pytest.skip(f"mlflow cannot be installed here: {str(error.stderr).strip()[-300:]}")
     return folder / "bin/python"
 
 

@@ -133,6 +133,6 @@ def test_a_real_notebook_shows_progress_tables_pictures_and_frames(lab: Lab, job
     assert "<progress max='1' value=1.0000>" in data[0][0]["text/html"]
     assert html.escape(NAME) in data[1][0]["text/html"]
     assert "57.9" in data[2][0]["text/html"]
-    assert data[3][0]["image/png"].startswith("iVBORw0KGgo")
+    assert data[3][0]["image/png"].startswith("iVBORw0KGg")
     assert "loss" in data[4][0]["text/html"]
     assert not any("<script" in output.get("text/html", "") for cell in data for output in cell)

@@ -234,6 +234,7 @@ def test_what_one_receiver_breaks_does_not_keep_the_others_from_theirs(
     assert errors[1:] == ["no answer within 1 s", "the host unknown.invalid is not known", None]
 
 
+@pytest.mark.system
 def test_a_receiver_that_hangs_holds_no_launch_and_no_transaction(
     receiver: Receiver, stage: "Stage", monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -151,6 +151,7 @@ def test_a_failed_job_says_what_to_do(lab: Any, browse: Browser) -> None:
     assert "diverged : the loss is <nan> Lower optim.lr." in said
 
 
+@pytest.mark.system
 def test_of_a_million_points_four_hundred_come(lab: Any) -> None:
     job = lab.submit()
     rows = "SELECT :job, 1, 'loss', i, sin(i) FROM generate_series(1, 1000000) AS i"

@@ -132,6 +132,7 @@ def test_the_stream_tells_when_the_page_is_old_and_not_before(lab: Any, browse: 
     lab.http.post(f"/jobs/{job}/cancel")
 
 
+@pytest.mark.system
 def test_of_a_queue_of_ten_thousand_fifty_are_shown_with_the_way_to_the_next(lab: Any, browse: Browser) -> None:
     job = lab.submit(name="template")
     with database.sessions.begin() as session:

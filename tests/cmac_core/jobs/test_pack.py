@@ -173,6 +173,7 @@ def packed_so_far(output: Path, at_least: int, process: "subprocess.Popen[bytes]
     return {path.name: path.stat().st_mtime_ns for path in (output / "clips").iterdir()}
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGUSR1], ids=["killed", "asked to leave"])
 def test_an_interrupted_pack_goes_on_where_it_was(sign: signal.Signals, tmp_path: Path) -> None:
     for i in range(12):

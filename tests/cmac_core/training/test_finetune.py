@@ -160,8 +160,8 @@ def test_it_learns_what_it_is_shown_by_heart(labeled: Path, tmp_path: Path) -> N
         data={"hflip": 0, "short_side": [32, 32]},
         bn_group=8,
         checkpoint={"model": {"width": 8}},
-        optim={"batch": 8, "epochs": 20, "milestones": [16], "lr": 0.05, "weight_decay": 0},
-        checkpoints={"every_epochs": 20},
+        optim={"batch": 8, "epochs": 30, "milestones": [24], "lr": 0.03, "weight_decay": 0},
+        checkpoints={"every_epochs": 30},
     )
     assert tiny.train() == [0], tiny.log.read_text()
     accuracy = result(tiny).values[0]

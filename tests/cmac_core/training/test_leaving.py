@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from cmac_core.data.sampler import Position, Sampler, stand_ins
 from cmac_core.events import LEFT, Ended, Metrics, Saved
 from tests.cmac_core.training.conftest import MakeJob
@@ -44,6 +46,7 @@ def test_asked_by_one_rank_all_save_at_the_same_step_and_leave(job: MakeJob) -> 
     assert tiny.checkpoints[-1].parent.name == f"step-{saved.step:08}"
 
 
+@pytest.mark.system
 def test_torchrun_that_is_told_to_end_leaves_a_checkpoint_and_no_process(job: MakeJob) -> None:
     tiny = job(optim=LONG, data={"workers": 1})
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "cmac_core"]
@@ -62,6 +65,7 @@ def test_torchrun_that_is_told_to_end_leaves_a_checkpoint_and_no_process(job: Ma
     until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in ranks))
 
 
+@pytest.mark.system
 def test_a_rank_that_is_killed_takes_the_others_along(job: MakeJob) -> None:
     tiny = job(optim=LONG)
     children = tiny.start(ranks=2)

@@ -99,6 +99,7 @@ def test_training_goes_on_without_room_and_ends_when_its_last_state_cannot_be_ke
     assert not list((tiny.run_dir / "checkpoints").iterdir())
 
 
+@pytest.mark.system
 def test_every_second_pass_and_the_best_stay_beside_the_newest_also_after_a_stop(job: MakeJob) -> None:
     """Six passes of four steps. The other saves after every step, is stopped, and goes on in the same folder."""
     plan = {"keep": 1, "keep_every": 2, "keep_best": 1}

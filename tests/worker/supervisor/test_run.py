@@ -124,6 +124,7 @@ def test_a_run_that_does_not_save_in_its_time_is_ended_all_the_same(stage: "Stag
     assert (row.state, row.reason) == (JobState.failed, "walltime"), stage.log()
 
 
+@pytest.mark.system
 def test_a_training_that_hangs_is_ended_and_shows_where_it_stood(
     stage: "Stage", monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,6 +265,7 @@ def test_a_run_that_ends_while_the_database_is_away_is_told_of_when_it_is_back(s
     assert points(stage, job) == list(range(60))
 
 
+@pytest.mark.system
 def test_with_other_machines_about_a_run_ends_before_it_may_be_given_away(
     stage: "Stage", monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -252,7 +252,7 @@ def test_a_receiver_that_hangs_holds_no_launch_and_no_transaction(
         stage.until(lambda: not stage.read(lambda session: session.scalar(open_ones)))
         lease = stage.place(stage.submit())
         launches = select(Outbox.sends).where(Outbox.payload["attempt_id"].astext == str(lease.attempt))
-        stage.until(lambda: stage.read(lambda session: session.scalar(launches)))
+        stage.until(lambda: stage.read(lambda session: session.scalar(launches)), 40)  # the broker is away, too
         assert row(delivery).status is None, "all this while it hung"
     finally:
         receiver.answer_now.set()

@@ -33,6 +33,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("name", COMPARED)
 def test_two_ranks_are_one_process(ranks: list[dict[str, Any]], name: str) -> None:
     spec, objective = built(name)

@@ -62,6 +62,7 @@ def test_they_survive_their_starter_keep_their_data_and_stop_when_asked(home: Pa
         assert client.get("kept") == b"yes"
 
 
+@pytest.mark.system
 def test_other_machines_reach_them_by_a_password_alone(home: Path) -> None:
     settings = Settings(home=home, listen="127.0.0.1")
     embedded.start_postgres(settings, durable=False)

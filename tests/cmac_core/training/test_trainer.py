@@ -64,6 +64,7 @@ def test_gradients_that_are_not_finite_end_the_run_and_change_no_weight(job: Mak
     assert metrics(tiny)[-1].values["loss"] is None  # written as null, not as NaN, which is no JSON
 
 
+@pytest.mark.system
 def test_a_broken_clip_is_replaced_always_by_the_same_one(job: MakeJob, dataset: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(dataset, tmp_path / "broken")
     for i in (2, 9):

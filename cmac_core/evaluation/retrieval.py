@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 ROWS = 512  # queries ranked at a time: their similarities should stay near the processor
+SIFTED = 4  # columns of a row that are asked for their best one together
 
 
 # Shape suffixes: Q queries, G gallery videos, D features, K neighbors kept.
@@ -31,7 +32,7 @@ def rank(queries_QD: Tensor, gallery_GD: Tensor, k: int) -> Ranking:
 
 def _rank(queries_QD: Tensor, gallery_GD: Tensor, k: int) -> Ranking:
     similarity_QG = queries_QD @ gallery_GD.float().T
-    values_QK, found_QK = similarity_QG.topk(min(k + 1, len(gallery_GD)), dim=1)
+    values_QK, found_QK = _largest(similarity_QG, min(k + 1, len(gallery_GD)))
     # Among equals at the border topk takes any: such rows are sorted in full.
     torn_Q = (values_QK[:, k - 1 : k] == values_QK[:, k:]).any(1)
     values_QK, found_QK = values_QK[:, :k], found_QK[:, :k]
@@ -41,6 +42,24 @@ def _rank(queries_QD: Tensor, gallery_GD: Tensor, k: int) -> Ranking:
     found_QK, by_index = found_QK.sort(dim=1)
     values_QK, by_value = values_QK.gather(1, by_index).sort(dim=1, descending=True, stable=True)
     return Ranking(found_QK.gather(1, by_value).cpu(), values_QK.cpu())
+
+
+def _largest(rows_QG: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """What `rows_QG.topk(k, dim=1)` gives, in half its time where rows are long.
+
+    The k largest lie in the k sets of columns with the largest maxima: those are looked at, and columns left over.
+    """
+    sets = rows_QG.shape[1] // SIFTED
+    if sets < 4 * k:
+        values, found = rows_QG.topk(k, dim=1)
+        return values, found
+    maxima = rows_QG[:, : SIFTED * sets].unflatten(1, (SIFTED, sets)).amax(1)
+    best_QK = _largest(maxima, k)[1]
+    starts = torch.arange(0, SIFTED * sets, sets, device=rows_QG.device)
+    over = torch.arange(SIFTED * sets, rows_QG.shape[1], device=rows_QG.device)
+    looked_at = torch.cat([(best_QK[:, None] + starts[:, None]).flatten(1), over.expand(len(rows_QG), -1)], dim=1)
+    values_QK, among = rows_QG.gather(1, looked_at).topk(k, dim=1)
+    return values_QK, looked_at.gather(1, among)
 
 
 def recall(ranking: Ranking, queries: Sequence[str], gallery: Sequence[str], k: int) -> float:

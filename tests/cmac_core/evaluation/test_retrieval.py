@@ -32,6 +32,16 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(rank(queries, gallery, 5).neighbors_QK, whole.neighbors_QK)
 
 
+@pytest.mark.parametrize("columns", [400, 403, 5000])
+def test_in_long_rows_the_nearest_are_those_of_a_full_sort_though_many_are_equal(columns: int) -> None:
+    gallery = unit(columns, dim=8, seed=2).mul(4).round().div(4)  # few values, many of them more than once
+    queries = unit(20, dim=8, seed=1).mul(4).round()
+    sorted_out = (queries @ gallery.T).sort(dim=1, descending=True, stable=True)
+    ranking = rank(queries, gallery, 10)
+    assert torch.equal(ranking.neighbors_QK, sorted_out.indices[:, :10])
+    assert torch.equal(ranking.similarity_QK, sorted_out.values[:, :10])
+
+
 def test_ties_are_broken_by_index() -> None:
     gallery = unit(1).repeat(100, 1)
     assert rank(unit(3), gallery, 4).neighbors_QK.tolist() == [[0, 1, 2, 3]] * 3

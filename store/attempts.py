@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from store import ending, ends, inputs, moves, outbox, queue, walltime
@@ -236,13 +236,7 @@ def beat(session: Session, lease: Lease, old_offset: int, new_offset: int) -> Or
     row: a state tested on a joined row was seen too late. Raises AlreadyRecorded(offset) when an earlier commit
     had arrived after all, Fenced when it is over.
     """
-    row = session.execute(
-        update(Part)
-        .where(*_mine(lease), Part.events_offset == old_offset, Part.state.in_(HELD_PARTS))
-        .where(Attempt.id == Part.attempt_id, Job.id == Attempt.job_id)
-        .values(heartbeat_at=func.now(), events_offset=new_offset)
-        .returning(*_ORDERS)
-    ).first()
+    row = session.execute(_BEAT, _shown(lease) | {"old_offset": old_offset, "new_offset": new_offset}).first()
     if row is None:
         there = session.execute(select(Part.events_offset).where(*_mine(lease), Part.state.in_(HELD_PARTS))).first()
         if there is None or there.events_offset == old_offset:
@@ -260,9 +254,7 @@ def hold(session: Session, lease: Lease, **values: Any) -> None:
 
 def orders(session: Session, lease: Lease) -> Orders:
     """What is wanted now, without writing (every 2 s). Raises Fenced when the part is over."""
-    query = select(*_ORDERS).select_from(Part).join(Attempt, Attempt.id == Part.attempt_id)
-    query = query.join(Job, Job.id == Attempt.job_id)
-    row = session.execute(query.where(*_mine(lease), Part.state.in_(HELD_PARTS))).first()
+    row = session.execute(_ASK, _shown(lease)).first()
     if row is None:
         raise Fenced
     return _orders(row)
@@ -358,22 +350,12 @@ def release(session: Session, attempt: UUID, node_id: UUID) -> int:
 
 def leftover(session: Session, node_id: UUID) -> list[UUID]:
     """Attempts that are over while their devices on this node are still leased: kill their marks, then `release`."""
-    query = select(DeviceLease.attempt_id).distinct().join(Device, Device.id == DeviceLease.gpu_id)
-    query = query.join(Attempt, Attempt.id == DeviceLease.attempt_id)
-    return list(
-        session.scalars(
-            query.where(
-                Device.node_id == node_id, DeviceLease.released_at.is_(None), Attempt.state == AttemptState.exited
-            )
-        )
-    )
+    return list(session.scalars(_LEFTOVER, {"node": node_id}))
 
 
 def live_parts(session: Session, node_id: UUID) -> list[LivePart]:
     """All parts on this node that are not over, also those `dispatched` for which no message came."""
-    age = func.extract("epoch", func.now() - Part.dispatched_at)
-    query = select(Part, Attempt.job_id, Attempt.stop_for, age).join(Attempt, Attempt.id == Part.attempt_id)
-    rows = session.execute(query.where(Part.node_id == node_id, Part.state.in_(LIVE_PARTS))).all()
+    rows = session.execute(_LIVE_PARTS, {"node": node_id}).all()
     return [
         LivePart(
             lease=Lease(part.attempt_id, part.epoch, part.part),
@@ -442,6 +424,42 @@ _ORDERS = (
     Attempt.rdzv_endpoint,
     walltime.left().label("left_s"),
 )
+
+# Put together once: that takes longer than to ask, and each supervisor and each machine asks every few seconds.
+_SHOWN = (
+    Part.attempt_id == bindparam("of_attempt"),
+    Part.part == bindparam("of_part"),
+    Part.epoch == bindparam("of_epoch"),
+    Part.state.in_(HELD_PARTS),
+    Attempt.id == Part.attempt_id,
+    Job.id == Attempt.job_id,
+)
+_ASK = select(*_ORDERS).where(*_SHOWN)
+_BEAT = (
+    update(Part)
+    .where(*_SHOWN, Part.events_offset == bindparam("old_offset"))
+    .values(heartbeat_at=func.now(), events_offset=bindparam("new_offset"))
+    .returning(*_ORDERS)
+    .execution_options(synchronize_session=False)
+)
+
+_LIVE_PARTS = (
+    select(Part, Attempt.job_id, Attempt.stop_for, func.extract("epoch", func.now() - Part.dispatched_at))
+    .join(Attempt, Attempt.id == Part.attempt_id)
+    .where(Part.node_id == bindparam("node"), Part.state.in_(LIVE_PARTS))
+)
+_LEFTOVER = (
+    select(DeviceLease.attempt_id)
+    .distinct()
+    .join(Device, Device.id == DeviceLease.gpu_id)
+    .join(Attempt, Attempt.id == DeviceLease.attempt_id)
+    .where(Device.node_id == bindparam("node"), DeviceLease.released_at.is_(None))
+    .where(Attempt.state == AttemptState.exited)
+)
+
+
+def _shown(lease: Lease) -> dict[str, Any]:
+    return {"of_attempt": lease.attempt, "of_part": lease.part, "of_epoch": lease.epoch}
 
 
 _Orders = Row[Desired, StopFor | None, datetime | None, Any, datetime | None, str | None, float | None]

@@ -4,10 +4,11 @@ One that was taken by a worker that died is due again a minute later: at least o
 """
 
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, case, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from store.tables import Outbox, Webhook
@@ -37,8 +38,9 @@ def retry_s(failures: int) -> float:
     return min(FIRST_RETRY_S * 2.0 ** min(failures - 1, 20), LONGEST_RETRY_S)
 
 
-def take(session: Session, most: int) -> list[Delivery]:
-    """What is due, tests first, then oldest first; few to each receiver, so that one cannot fill a round."""
+@cache
+def _due() -> Select[Outbox, Webhook]:
+    """Made once: to put it together takes longer than to ask it."""
     is_ping = Outbox.queue == PING
     order = (is_ping.desc(), Outbox.available_at)
     place = func.row_number().over(partition_by=Outbox.webhook_id, order_by=order).label("place")
@@ -53,8 +55,13 @@ def take(session: Session, most: int) -> list[Delivery]:
     chosen = select(due.c.id).where(due.c.place <= due.c.most)
     query = select(Outbox, Webhook).join(Webhook, Webhook.id == Outbox.webhook_id)
     # Looked at again under the lock: another worker may have taken one meanwhile.
-    query = query.where(Outbox.id.in_(chosen), Outbox.available_at <= func.now()).order_by(*order).limit(most)
-    rows = session.execute(query.with_for_update(of=Outbox, skip_locked=True)).all()
+    query = query.where(Outbox.id.in_(chosen), Outbox.available_at <= func.now()).order_by(*order)
+    return query.limit(bindparam("at_most")).with_for_update(of=Outbox, skip_locked=True)
+
+
+def take(session: Session, most: int) -> list[Delivery]:
+    """What is due, tests first, then oldest first; few to each receiver, so that one cannot fill a round."""
+    rows = session.execute(_due(), {"at_most": most}).all()
     for row, _ in rows:
         row.sends += 1
         row.available_at = func.now() + timedelta(seconds=TAKEN_S)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from store.errors import BrokerAway
@@ -14,6 +14,13 @@ Send = Callable[[str, dict[str, Any]], None]  # queue, payload; raises BrokerAwa
 
 RETRY_S = 5.0  # a broker that is away is asked again after this
 WAITING = (Outbox.kind == "launch", Outbox.sent_at.is_(None), Outbox.gave_up_at.is_(None))  # not `deliveries`' rows
+_DUE = (
+    select(Outbox)
+    .where(*WAITING, Outbox.available_at <= func.now())
+    .order_by(Outbox.available_at)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
 
 
 def add(session: Session, queue: str, payload: dict[str, Any]) -> None:
@@ -26,8 +33,7 @@ def relay(session: Session, send: Send, limit: int = 50) -> int:
 
     When the broker is away the row waits a few seconds and the batch ends.
     """
-    due = select(Outbox).where(*WAITING, Outbox.available_at <= func.now())
-    rows = session.scalars(due.order_by(Outbox.available_at).limit(limit).with_for_update(skip_locked=True)).all()
+    rows = session.scalars(_DUE, {"most": limit}).all()
     for sent, row in enumerate(rows):
         row.sends += 1
         try:

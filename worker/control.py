@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 SCHEDULE_EVERY = 1.0  # s, and at once when told
 RESTED_EVERY = 5.0  # while nobody waits
 REPAIR_EVERY = 5.0
-RELAY_EVERY = 5.0  # and at once when something was placed here
-CALL_EVERY = 5.0  # and at once when something has ended here or elsewhere
+RELAY_EVERY = 10.0  # and at once when something was placed here
+CALL_EVERY = 10.0  # and at once when something has ended here or elsewhere
 KEEP_EVERY = 60.0
 BATCH = 50
 

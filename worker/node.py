@@ -6,12 +6,16 @@ import subprocess
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from store import attempts, database, nodes
 from store.attempts import Lease, LivePart
 from store.errors import NotFound
+from store.nodes import FoundDevice
 from store.settings import settings
 from store.states import PartState
 from worker import here
@@ -44,28 +48,26 @@ class NodeLoop:
 
     def look(self) -> None:
         """Heartbeat, parts without a message, parts without a supervisor, processes without a part."""
-        first, node_id = self.node_id is None, self._tell()
+        first = self.node_id is None
+        seen = marked(settings().installation, settings().node_name)  # before the parts: what is new then is no zombie
+        believed = self._tell()
         if first:
             announce()
-        seen = marked(settings().installation, settings().node_name)  # before the parts: what is new then is no zombie
-        parts = database.transact(lambda session: attempts.live_parts(session, node_id))
-        for part in parts:
+        for part in believed.parts:
             with bound(job=part.job_id, attempt=part.lease.attempt):
-                self._look_after(part, node_id)
-        self._clear_devices(node_id)
-        self._sweep(seen, {part.lease for part in parts})
+                self._look_after(part, believed.node_id)
+        self._clear_devices(believed)
+        self._sweep(seen, {part.lease for part in believed.parts})
 
-    def _tell(self) -> uuid.UUID:
-        known, devices = self.node_id, here.devices()
-        if known is not None:
+    def _tell(self) -> "Believed":
+        if self.node_id is not None:
             try:
-                database.transact(lambda session: nodes.heartbeat(session, known, devices))
-                return known
+                return database.transact(partial(_beat, node_id=self.node_id, devices=here.devices()))
             except NotFound:
                 log.warning("this machine is unknown to the database; registering anew")
         self.node_id = database.transact(here.register).id
         log.info("registered", extra={"data": {"node": settings().node_name, "id": self.node_id}})
-        return self.node_id
+        return database.transact(partial(_believed, node_id=self.node_id))
 
     def _look_after(self, part: LivePart, node_id: uuid.UUID) -> None:
         try:
@@ -79,11 +81,12 @@ class NodeLoop:
                 raise
             log.exception("this part has to wait")  # the others have not
 
-    def _clear_devices(self, node_id: uuid.UUID) -> None:
+    def _clear_devices(self, believed: "Believed") -> None:
         """Attempts that were given up for lost while their devices were ours: end what is left, then free them."""
-        for attempt in database.transact(lambda session: attempts.leftover(session, node_id)):
+        for attempt in believed.leftover:
             if self._kill(lambda mark: mark.attempt == attempt):  # noqa: B023
-                database.transact(lambda session: attempts.release(session, attempt, node_id))  # noqa: B023
+                release = partial(attempts.release, attempt=attempt, node_id=believed.node_id)
+                database.transact(release)
                 log.warning("leftover cleared", extra={"data": {"attempt": attempt}})
 
     def _sweep(self, seen: dict[int, Mark], live: set[Lease]) -> None:
@@ -103,3 +106,20 @@ class NodeLoop:
             return [pid for pid, mark in found.items() if wanted(mark)]
 
         return kill_all(find)
+
+
+class Believed(NamedTuple):
+    """What the database believes of this machine."""
+
+    node_id: uuid.UUID
+    parts: list[LivePart]
+    leftover: list[uuid.UUID]  # attempts that are over and still hold devices here
+
+
+def _beat(session: Session, node_id: uuid.UUID, devices: list[FoundDevice]) -> Believed:
+    nodes.heartbeat(session, node_id, devices)
+    return _believed(session, node_id)
+
+
+def _believed(session: Session, node_id: uuid.UUID) -> Believed:
+    return Believed(node_id, attempts.live_parts(session, node_id), attempts.leftover(session, node_id))

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request
-from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from fastapi.responses import PlainTextResponse, Response, StreamingResponse
+from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
 
 from api import logs
@@ -144,8 +145,8 @@ def read_metrics(
         return csv_answer(("name", "step", "train_epoch", "value", "epoch", "at"), cells)
     if points == 0:
         raise BadRequest("all points come as CSV only: add format=csv", allowed=["csv"])
-    # As it is: going through thousands of numbers for what JSON cannot hold takes longer than reading them.
-    return JSONResponse({"series": metrics.series(session, job_id, chosen, points, from_step, x)})
+    told = to_json({"series": metrics.series(session, job_id, chosen, points, from_step, x)})
+    return Response(told, media_type="application/json")
 
 
 def _check_log(job: Job, part: int) -> None:

@@ -50,7 +50,8 @@ class Experiment(Spec):
     name: str = Field("", max_length=200)
     recipe: Recipe | None = Field(None, description="A table or figure of the paper.")
     scale: Literal["paper", "small"] = Field(
-        "paper", description="paper: 50 train_epochs for ablations, 200 for main results; small: two CPU cores."
+        "paper",
+        description="paper: 50 train_epochs for ablations, 200 for main results; small: two cores. Default: as base.",
     )
     preset: str = Field(
         "paper",
@@ -72,11 +73,14 @@ class Experiment(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _preset_of_what_is_run(cls, body: object) -> object:
+    def _dials_of_what_is_run(cls, body: object) -> object:
         if not isinstance(body, dict):
             return body
         if body.get("preset") == "small":
             return {**body, "preset": "paper", "scale": "small"}
+        base = body.get("base")
+        if isinstance(base, dict) and "small" in (base.get("scale"), base.get("preset")) and "scale" not in body:
+            body = {**body, "scale": "small"}  # what is trained small is evaluated small
         papers_own = body.get("recipe") is not None and body.get("scale") != "small"
         return body if "preset" in body or papers_own else {**body, "preset": DEFAULT_PRESET}
 

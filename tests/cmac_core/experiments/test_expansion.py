@@ -174,6 +174,14 @@ def test_a_grid_trains_what_its_base_alone_would() -> None:
     assert [spec.preset for spec in trained(plan(base={**base, "preset": "paper"}, rows=[{"key": "a"}]))] == ["paper"]
 
 
+def test_what_a_grid_trains_small_it_evaluates_small() -> None:
+    base = {"kind": "pretrain", "dataset": "x", "scale": "small"}
+    then = [{"key": "found", "spec": {"kind": "retrieval", "dataset": "x"}}]
+    spec = Experiment.model_validate({"kind": "experiment", "base": base, "rows": [{"key": "a"}], "then": then})
+    assert spec.scale == "small"
+    assert {job.spec.scale for job in expand(spec).jobs} == {"small"}
+
+
 @pytest.mark.parametrize("fields", [{"recipe": "table-2", **SMALL}, {**GRID, "grid": {"moco.K": [64, 128]}}])
 def test_a_spec_with_every_field_written_out_is_the_same_experiment(fields: dict[str, Any]) -> None:
     spec = Experiment.model_validate({**fields, "resources": {"cpu_slots": 2}})

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import checkpoints, clips, evaluation, loop, memory, peers, service, start_up, step
-from benchmarks.peers import neighbours, sound_by_ffmpeg, tracking
+from benchmarks.peers import neighbours, ray_jobs, sound_by_ffmpeg, tracking
 from benchmarks.rounds import Comparison, Growth, Limit, StepTime
 
 RESULTS = Path(__file__).parent / "results"
@@ -41,6 +41,7 @@ GATES = {
     "one run read, MLflow": 5.0,
     "100 of 1,000 runs listed, MLflow": 5.0,
     "a curve of 1,000 points, MLflow": 5.0,
+    "job start, Ray": 1.0,
 }
 SUITE: tuple[Callable[[int], Comparison], ...] = (
     step.encoder,
@@ -94,6 +95,7 @@ def rows(quick: bool) -> Iterator[Comparison]:
         return
     yield from (benchmark(rounds) for benchmark in (sound_by_ffmpeg.windows, neighbours.retrieval))
     yield from tracking.measure(rounds)
+    yield ray_jobs.start(5)
 
 
 def limits(quick: bool) -> Iterator[Limit | Growth]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import checkpoints, clips, evaluation, loop, memory, peers, service, start_up, step
+from benchmarks import checkpoints, clips, evaluation, loop, memory, peers, service, start_up, step, transport
 from benchmarks.peers import neighbours, ray_jobs, sound_by_ffmpeg, tracking
 from benchmarks.rounds import Comparison, Growth, Limit, StepTime
 
@@ -33,9 +33,12 @@ GATES = {
     "memory of a step, plain over ours": 1.33,
     "checkpoint, while a step waits": 3.33,
     "windows of packed clips": 3.0,
+    "sound of packed clips": 1.5,
+    "clips from a worker": 3.0,
     "retrieval": 0.67,
     "linear probe": 0.2,
     "windows, GDT's way": 10.0,
+    "sound, GDT's way": 20.0,
     "retrieval, faiss": 0.67,
     "run creation, MLflow": 5.0,
     "one run read, MLflow": 5.0,
@@ -53,6 +56,8 @@ SUITE: tuple[Callable[[int], Comparison], ...] = (
     loop.trainer,
     checkpoints.blocked,
     clips.windows,
+    clips.sounds,
+    transport.transport,
     evaluation.retrieval,
     evaluation.probe,
 )
@@ -93,7 +98,8 @@ def rows(quick: bool) -> Iterator[Comparison]:
     if not peers.installed():
         print("others' software is not installed: `make peers`")
         return
-    yield from (benchmark(rounds) for benchmark in (sound_by_ffmpeg.windows, neighbours.retrieval))
+    against = sound_by_ffmpeg.windows, sound_by_ffmpeg.sounds, neighbours.retrieval
+    yield from (benchmark(rounds) for benchmark in against)
     yield from tracking.measure(rounds)
     yield ray_jobs.start(5)
 

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import av
 import numpy as np
+import torch
 
 from benchmarks.rounds import Comparison, compare
+from cmac_core.data.log_mel import LogMel
 from cmac_core.data.manifest import Clip
 from cmac_core.data.packing import Form, pack_file
 from cmac_core.data.windows import Window, read_window
+from cmac_core.specs.clips import AudioFrontEnd
 
 SECONDS, RATE = 10, 24_000
 
@@ -32,6 +35,33 @@ def windows(rounds: int) -> Comparison:
         return compare("windows of packed clips", ours, plain, work=len(starts), unit="windows/s", rounds=rounds)
 
 
+def sounds(rounds: int) -> Comparison:
+    """1 s of sound as the audio network sees it: PCM of packed clips, a batch at a time; or AAC sought, one by one."""
+    log_mel = LogMel(AudioFrontEnd())
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "source.mp4", Path(folder) / "packed.mkv"
+        write_source(source)
+        clip = pack(source, target)
+        starts = np.random.default_rng(0).uniform(0, SECONDS - 1.1, 20)
+
+        def ours() -> torch.Tensor:
+            return log_mel(torch.from_numpy(np.stack([read_sound(target, clip, t) for t in starts])))
+
+        def plain() -> torch.Tensor:
+            read = (read_sound_plainly(source, t)[:RATE] for t in starts)
+            return torch.cat([log_mel(torch.from_numpy(sound)[None]) for sound in read])
+
+        assert ours().shape == plain().shape
+        return compare("sound of packed clips", ours, plain, work=len(starts), unit="windows/s", rounds=rounds)
+
+
+def read_sound(target: Path, clip: Clip, start: float) -> np.ndarray:
+    """1 s of a packed clip."""
+    read = read_window(target, clip, start, frames=30, fps=30, sample_rate=RATE, video=False).sound
+    assert read is not None
+    return read
+
+
 def pack(source: Path, target: Path) -> Clip:
     """As datasets are packed by default."""
     packed = pack_file(source, target, Form("video", short_side=160, gop=16, crf=20, max_seconds=60))
@@ -45,6 +75,11 @@ def frames_of(window: Window) -> int:
 
 def read_plainly(path: Path, start: float) -> tuple[list[np.ndarray], np.ndarray]:
     """What a data set over PyAV usually does: seek to the key frame before, decode, resize nothing, resample."""
+    return read_frames(path, start), read_sound_plainly(path, start)
+
+
+def read_sound_plainly(path: Path, start: float) -> np.ndarray:
+    """1 s and more from a file as it came."""
     sound = []
     with av.open(str(path)) as container:
         container.seek(int(start * av.time_base))
@@ -53,7 +88,7 @@ def read_plainly(path: Path, start: float) -> tuple[list[np.ndarray], np.ndarray
             sound += [out.to_ndarray()[0] for out in resampler.resample(block)]
             if (block.time or 0.0) > start + 1:
                 break
-    return read_frames(path, start), np.concatenate(sound)
+    return np.concatenate(sound)
 
 
 def read_frames(path: Path, start: float) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""What the service adds to a training: seconds until its first step, against torchrun alone, and processor time."""
+"""What the service adds to a training: seconds until it steps, first and after a kill, and processor time."""
 
 import json
 import shutil
@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from benchmarks.own_service import OwnService, own_service
 from benchmarks.rounds import Limit
@@ -31,6 +33,7 @@ USUAL: dict[str, Any] = {
     "checkpoints": {"every_epochs": 16},
 }  # fmt: skip
 LOOKED_S, PATIENCE_S = 60.0, 120.0  # the rarest thing that the service does beside a training comes once a minute
+KILLS = 3
 STARTED_S = 70.0  # what a start costs, the first of those things included, is not what running costs
 
 
@@ -43,6 +46,9 @@ def measure(rounds: int) -> Iterator[Limit]:
         times = [(served(service), _bare(service, dataset)) for _ in range(rounds + 1)][1:]
         more = statistics.median(served - bare for served, bare in times)
         yield Limit("job start, more than torchrun's", "s", more, 2.0, rounds)
+        start = statistics.median(bare for _, bare in times)
+        again = statistics.median(_again(service) - start for _ in range(KILLS))
+        yield Limit("killed to stepping, more than torchrun's", "s", again, 6.0, KILLS)
         yield Limit("service while training, of a core", "%", 100 * _share(service), 1.5, 1)
 
 
@@ -85,6 +91,32 @@ def _bare(service: OwnService, dataset: Path) -> float:
             seconds = time.monotonic() - began
             child.terminate()
     return seconds
+
+
+def _again(service: OwnService) -> float:
+    """Seconds from a SIGKILL to a supervisor and all below it until the job steps again, from its last checkpoint.
+
+    The machine's loop looks every 5 s for parts whose supervisor is gone.
+    """
+    job = service.client.submit({**TRAINING, "checkpoints": {"every_epochs": 1}})
+    until(lambda: any((service.home / "jobs" / job.id / "epoch-1" / "checkpoints").glob("step-*/state.pt")))
+    ranks = [process for process in psutil.process_iter() if job.id in " ".join(_told(process))]
+    supervisor = next(one for one in ranks[0].parents() if "worker.supervisor" in _told(one))
+    began = time.monotonic()
+    for process in (supervisor, *ranks):
+        process.kill()
+    until(lambda: stepped(service.home / "jobs" / job.id / "epoch-2"))
+    seconds = time.monotonic() - began
+    job.cancel()
+    until(lambda: job.refresh().final)
+    return seconds
+
+
+def _told(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.Error:  # it has ended
+        return []
 
 
 def _share(service: OwnService) -> float:

@@ -5,34 +5,62 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from benchmarks.clips import RATE, SECONDS, frames_of, pack, read_frames, write_source
+from benchmarks.clips import RATE, SECONDS, frames_of, pack, read_frames, read_sound, write_source
 from benchmarks.peers import PYTHON
 from benchmarks.rounds import Comparison, compare
+from cmac_core.data.log_mel import LogMel
 from cmac_core.data.windows import read_window
+from cmac_core.specs.clips import AudioFrontEnd
 
 
 def windows(rounds: int) -> Comparison:
     """30 frames and 1 s of sound from a 10 s file of 340 x 256 at 30 fps."""
-    asked = [str(PYTHON), "-c", "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())"]
-    ffmpeg = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    ffmpeg = _ffmpeg()
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "source.mp4", Path(folder) / "packed.mkv"
         write_source(source)
         clip = pack(source, target)
         starts = np.random.default_rng(0).uniform(0, SECONDS - 1.1, 10)
 
-        def sound(start: float) -> np.ndarray:
-            command = [ffmpeg, "-v", "error", "-i", str(source), "-f", "s16le", "-ac", "1", "-ar", str(RATE), "-"]
-            whole = np.frombuffer(subprocess.run(command, capture_output=True, check=True).stdout, np.int16)
-            return whole[int(start * RATE) :][:RATE]
-
         def ours() -> int:
             return sum(frames_of(read_window(target, clip, t, frames=30, fps=30, sample_rate=RATE)) for t in starts)
 
         def plain() -> int:
-            found = [(read_frames(source, start), sound(start)) for start in starts]
+            found = [(read_frames(source, start), _sound(ffmpeg, source, start)) for start in starts]
             return sum(len(frames) for frames, heard in found if len(heard) == RATE)
 
         assert ours() == plain() == 30 * len(starts)
         return compare("windows, GDT's way", ours, plain, work=len(starts), unit="windows/s", rounds=rounds)
+
+
+def sounds(rounds: int) -> Comparison:
+    """1 s of sound from that file, as the audio network sees it; both make the same picture of it, GDT one by one."""
+    ffmpeg, log_mel = _ffmpeg(), LogMel(AudioFrontEnd())
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "source.mp4", Path(folder) / "packed.mkv"
+        write_source(source)
+        clip = pack(source, target)
+        starts = np.random.default_rng(0).uniform(0, SECONDS - 1.1, 10)
+
+        def ours() -> torch.Tensor:
+            return log_mel(torch.from_numpy(np.stack([read_sound(target, clip, t) for t in starts])))
+
+        def plain() -> torch.Tensor:
+            return torch.cat([log_mel(torch.from_numpy(_sound(ffmpeg, source, t).copy())[None]) for t in starts])
+
+        assert ours().shape == plain().shape
+        return compare("sound, GDT's way", ours, plain, work=len(starts), unit="windows/s", rounds=rounds)
+
+
+def _ffmpeg() -> str:
+    asked = [str(PYTHON), "-c", "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())"]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _sound(ffmpeg: str, source: Path, start: float) -> np.ndarray:
+    """1 s, cut out of all that the file has."""
+    command = [ffmpeg, "-v", "error", "-i", str(source), "-f", "s16le", "-ac", "1", "-ar", str(RATE), "-"]
+    whole = np.frombuffer(subprocess.run(command, capture_output=True, check=True).stdout, np.int16)
+    return whole[int(start * RATE) :][:RATE]

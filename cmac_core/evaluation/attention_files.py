@@ -47,14 +47,15 @@ class Press:
         self._announce(folder / "film.mp4", "attention_mp4", "video/mp4", of_clip | {"panes": PANES})
 
     def _meta(self, attended: Attended, key: Key, scores: dict[str, float]) -> dict[str, Any]:
-        cells, modality = attended.maps[key], key[0]
-        both = [attended.maps[one] for one in ((modality, "s"), (modality, "s_hat")) if one in attended.maps]
+        (cells, centers), modality = attended.maps[key], key[0]
+        both = [attended.maps[one].cells for one in ((modality, "s"), (modality, "s_hat")) if one in attended.maps]
         return {
             "clip": attended.clip.id,
             "t0_s": attended.t0,
             "modality": key[0],
             "map": key[1],
             "shape": list(cells.shape),
+            "centers": [np.round(axis, 5).tolist() for axis in centers],  # of cells, in shares of picture and window
             "range": [float(cells.min()), float(cells.max())],
             "silent": attended.silent,
             "confidence": float(cells.max() - cells.mean()),  # how far the peak stands out
@@ -66,7 +67,7 @@ class Press:
         coordinates = attended.coordinates(key, self.front_end, self.showing.geometry.crop)
         arrays: dict[str, Any] = {name: np.asarray(values, dtype=np.float32) for name, values in coordinates.items()}
         about = {name: np.array(meta[name]) for name in ("clip", "t0_s", "modality", "silent")}
-        arrays["map"] = attended.maps[key].astype(np.float32)
+        arrays["map"] = attended.maps[key].cells.astype(np.float32)
         np.savez_compressed(self.run.folder / path, allow_pickle=False, **arrays, **about)
         self._announce(path, "attention_raw", "application/x-npz", meta)
 

@@ -3,27 +3,26 @@
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cmac_core.data.manifest import Clip, Truth
 from cmac_core.data.windows import Window
-from cmac_core.evaluation.localization import Box, visible
+from cmac_core.evaluation.localization import Array, Box, Cells, Map, field_centers, visible
 from cmac_core.evaluation.showing import Shown
 from cmac_core.models.batch_norm import GroupedBatchNorm
-from cmac_core.models.branch import Outputs, Side, saliency_head
+from cmac_core.models.branch import Modality, Outputs, Side, saliency_head
 from cmac_core.objectives.cmac import Cmac, Maps
 from cmac_core.specs import AudioFrontEnd
 from cmac_core.specs.jobs import Precision
 from cmac_core.training.precision import autocast
 
 MapName = Literal["s", "s_hat"]
-Key = tuple[Literal["video", "audio"], MapName]
-Cells = npt.NDArray[np.float32]
+Key = tuple[Modality, MapName]
 SILENT_PEAK = 32768 * 10 ** (-60 / 20)  # RULINGS 7: below -60 dBFS there is nothing to hear
 
 UNGROUPED = 2**31  # any batch is one group
@@ -38,7 +37,7 @@ class Attended:
     t0: float
     window: Window
     seconds: float
-    maps: Mapping[Key, Cells]  # (T', H', W') and (F', T')
+    maps: Mapping[Key, Map]
     truth: Truth | None = None  # of a generated clip
 
     @property
@@ -55,20 +54,16 @@ class Attended:
         return self.truth.sounding[min(max(at, 0), len(self.truth.sounding) - 1)]
 
     def coordinates(self, key: Key, front_end: AudioFrontEnd, crop: int) -> dict[str, Any]:
-        """Middles of the cells: seconds on the container's clock; shares of the whole picture, or hertz."""
-        shape = self.maps[key].shape
-        times = shape[0] if key[0] == "video" else shape[1]
-        found: dict[str, Any] = {"times_s": self.t0 + self.seconds * middles(times)}
+        """Where the cells stand: seconds on the container's clock; shares of the whole picture, or hertz."""
+        centers = self.maps[key].centers
         if key[0] == "audio":
-            return {**found, "freqs_hz": mel_hz(middles(shape[0]) * front_end.n_mels - 0.5, front_end)}
+            bands, times = centers
+            hertz = mel_hz(bands * front_end.n_mels - 0.5, front_end)
+            return {"times_s": self.t0 + self.seconds * times, "freqs_hz": hertz}
+        times, y, x = centers
         view = visible(self.clip.width, self.clip.height, crop)
-        y, x = view.y0 + (view.y1 - view.y0) * middles(shape[1]), view.x0 + (view.x1 - view.x0) * middles(shape[2])
-        return {**found, "y": y, "x": x, "visible": np.array(view)}
-
-
-def middles(count: int) -> npt.NDArray[np.float64]:
-    """Middles of `count` equal parts of 0 to 1."""
-    return (np.arange(count) + 0.5) / count
+        y, x = view.y0 + (view.y1 - view.y0) * y, view.x0 + (view.x1 - view.x0) * x
+        return {"times_s": self.t0 + self.seconds * times, "y": y, "x": x, "visible": np.array(view)}
 
 
 def mel_hz(band: npt.NDArray[np.float64], front_end: AudioFrontEnd) -> npt.NDArray[np.float64]:
@@ -83,6 +78,13 @@ def mel_band(hz: float, front_end: AudioFrontEnd) -> float:
     return float(2595 * np.log10(1 + hz / 700) / top * (front_end.n_mels + 1) - 1)
 
 
+class Seen(NamedTuple):
+    """What the networks say of a batch, and where the cells of each modality's maps stand."""
+
+    outputs: Outputs
+    centers: dict[Modality, tuple[Array, ...]]
+
+
 class Attender:
     """A frozen model that says where it looks."""
 
@@ -90,22 +92,29 @@ class Attender:
         self.cmac, self.precision = cmac.eval().to(device), precision
 
     @torch.no_grad()
-    def sides(self, shown: Shown) -> Outputs:
+    def sees(self, shown: Shown) -> Seen:
         """What the networks say of a batch: one pass serves matched and mismatched pairs."""
         assert shown.frames is not None
+        assert shown.spectrogram is not None
         with autocast(self.precision, shown.frames.device):
-            return self.cmac.sides(shown.frames, shown.spectrogram)
+            outputs = self.cmac.sides(shown.frames, shown.spectrogram)
+        inputs: dict[Modality, Tensor] = {"video": shown.frames, "audio": shown.spectrogram}
+        return Seen(outputs, {name: self._centers(name, batch) for name, batch in inputs.items()})
 
-    def maps(self, outputs: Outputs, partners: Sequence[int] | None = None) -> list[dict[Key, Cells]]:
+    def _centers(self, modality: Modality, batch: Tensor) -> tuple[Array, ...]:
+        steps: Sequence[int] = self.cmac.query.encoders[modality].steps  # type: ignore[assignment]
+        return tuple(field_centers(length, step) for length, step in zip(batch.shape[2:], steps, strict=True))
+
+    def maps(self, seen: Seen, partners: Sequence[int] | None = None) -> list[dict[Key, Map]]:
         """Maps of each clip; with `partners`, guided by the other modality of those clips instead of their own."""
-        video, audio = outputs.video, outputs.audio
+        video, audio = seen.outputs.video, seen.outputs.audio
         assert video is not None
         assert audio is not None
         if partners is None:
-            return _by_clip(self.cmac.maps(video, audio))
-        heard = self.cmac.maps(video, _rows(audio, partners))
-        seen = self.cmac.maps(_rows(video, partners), audio)
-        return _by_clip(Maps(heard.s_v, None, seen.s_a, None))
+            return _by_clip(self.cmac.maps(video, audio), seen.centers)
+        by_sound = self.cmac.maps(video, _rows(audio, partners))
+        by_picture = self.cmac.maps(_rows(video, partners), audio)
+        return _by_clip(Maps(by_sound.s_v, None, by_picture.s_a, None), seen.centers)
 
     def with_untrained_heads(self, seed: int) -> "Attender | None":
         """The same encoders under fresh saliency heads: how much ŝ owes to their training. None without heads."""
@@ -134,11 +143,11 @@ def _rows(side: Side, which: Sequence[int]) -> Side:
     return Side(side.filtered[rows], side.kernel[rows], embedding, saliency)
 
 
-def _by_clip(maps: Maps) -> list[dict[Key, Cells]]:
-    named = {("video", "s"): maps.s_v, ("video", "s_hat"): maps.s_hat_v}
+def _by_clip(maps: Maps, centers: Mapping[Modality, tuple[Array, ...]]) -> list[dict[Key, Map]]:
+    named: dict[Key, Tensor | None] = {("video", "s"): maps.s_v, ("video", "s_hat"): maps.s_hat_v}
     named |= {("audio", "s"): maps.s_a, ("audio", "s_hat"): maps.s_hat_a}
     there = {key: batch.float().cpu().numpy() for key, batch in named.items() if batch is not None}
-    return [{key: batch[i] for key, batch in there.items()} for i in range(len(maps.s_v))]  # type: ignore[misc]
+    return [{key: Map(batch[i], centers[key[0]]) for key, batch in there.items()} for i in range(len(maps.s_v))]
 
 
 def correlation(one: Cells, other: Cells) -> float:

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from cmac_core.data.windows import Sound
 from cmac_core.evaluation.attention_maps import Attended, Key
-from cmac_core.evaluation.overlays import FIXED, Picture, cropped, over_frames, over_sound
+from cmac_core.evaluation.overlays import FIXED, Picture, bare_sound, cropped, over_frames, over_sound
 
 FPS = 25
 SIDE, STRIP, BAR, GAP = 240, 96, 26, 6  # pixels; H.264 wants even sizes
@@ -37,7 +37,7 @@ def compose(attended: Attended, spectrogram: Picture) -> list[Canvas]:
     assert frames is not None
     names = [name for name in ("s", "s_hat") if ("video", name) in attended.maps]
     columns = [[frame / 255.0 for frame in cropped(frames)]]
-    strips = [over_sound(spectrogram, np.zeros((1, 1), np.float32), FIXED, opacity=0.0)]
+    strips = [bare_sound(spectrogram)]
     for name in names:
         video_key, audio_key = _keys(name)
         columns.append(over_frames(frames, attended.maps[video_key], FIXED))

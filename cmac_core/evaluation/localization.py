@@ -1,8 +1,8 @@
 """Does a map point at what sounds? Pointing game and overlap against known boxes, bands and times.
 
-Scores are taken on a fine grid, on which maps are interpolated. `pointing` is the share of the target at the map's
-peak (over equal peaks, their mean, so that a flat map scores what chance does). `overlap` is the intersection
-over union of the target and of as many of the map's highest cells as the target has.
+Cells of a map stand at places. `pointing` is whether the place of the highest cell lies in the target (over equal
+cells, their mean, so that a flat map scores what chance does). `overlap` is the intersection over union of the target
+and of as many of the map's highest points as the target has, on a fine grid, on which maps are interpolated.
 """
 
 from collections.abc import Sequence
@@ -10,18 +10,47 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
 
 GRID = 64  # points along a side of the picture on which video maps are scored
 
 Array = npt.NDArray[np.float64]
+Cells = npt.NDArray[np.float32]
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in shares of the picture
 
 
+class Map(NamedTuple):
+    """A map, (T', H', W') of frames or (F', T') of sound, and where its cells stand in what it is a map of."""
+
+    cells: Cells
+    centers: tuple[Array, ...]  # along each axis, in shares of the input's length, evenly spaced
+
+
+def middles(count: int) -> Array:
+    """Middles of `count` equal parts of 0 to 1: where cells stand that are means over such parts."""
+    return (np.arange(count) + 0.5) / count
+
+
+def field_centers(length: int, step: int) -> Array:
+    """Where the cells of an encoder's map stand: cell i sees as far to both sides of sample i * step of its input.
+
+    All its kernels are odd and padded alike on both sides, so nothing moves a receptive field but the strides: it lies
+    half a step before the middle of an equal share (the arithmetic is that of Araujo et al. 2019, Distill, eq. for
+    the center of a receptive field).
+    """
+    return (np.arange(-(-length // step)) * step + 0.5) / length
+
+
 def pointing(heat: Array, target: Array) -> float:
-    """Share of the target (0 to 1 at each point) at the peak of a map of the same shape."""
+    """Share of the target (0 to 1 at each cell) at the peak of a map of the same shape."""
     return float(target[heat == heat.max()].mean())
+
+
+def at_cells(target: Array, centers: Sequence[Array]) -> Array:
+    """What a target holds where a map's cells stand."""
+    places = (
+        np.minimum((axis * count).astype(int), count - 1) for axis, count in zip(centers, target.shape, strict=True)
+    )
+    return target[np.ix_(*places)]
 
 
 def overlap(heat: Array, target: Array) -> float:
@@ -65,35 +94,45 @@ def box_mask(box: Box, view: View, grid: int = GRID) -> Array:
     return (down[:, None] & across[None, :]).astype(np.float64)
 
 
-def fine(cells: npt.NDArray[np.float32], size: tuple[int, int]) -> Array:
-    """A map (..., H, W) on a finer grid, bilinear."""
-    maps = torch.from_numpy(np.ascontiguousarray(cells, dtype=np.float32))
-    maps = maps.reshape(-1, 1, *maps.shape[-2:])
-    finer = F.interpolate(maps, size, mode="bilinear", align_corners=False)
-    return finer.reshape(*cells.shape[:-2], *size).numpy().astype(np.float64)
+def fine(given: Map, size: tuple[int, ...]) -> Array:
+    """A map on a grid of `size` points: linear along each axis between cells, and level beyond the outermost ones."""
+    finer = given.cells.astype(np.float64)
+    for axis, (count, centers) in enumerate(zip(size, given.centers, strict=True)):
+        finer = _along(finer, axis, count, centers)
+    return finer
+
+
+def _along(cells: Array, axis: int, count: int, centers: Array) -> Array:
+    at = np.interp(middles(count), centers, np.arange(len(centers)))
+    low = np.floor(at).astype(int)
+    high = np.minimum(low + 1, len(centers) - 1)
+    share = (at - low).reshape(-1, *[1] * (cells.ndim - axis - 1))
+    return (1 - share) * cells.take(low, axis) + share * cells.take(high, axis)
 
 
 class Score(NamedTuple):
-    """Of one map of one clip, all as shares; `area` is the target's share of the grid, what chance points at."""
+    """Of one map of one clip, all as shares."""
 
     pointing: float
     overlap: float | None
-    area: float
+    chance: float  # of pointing: the share of cells that stand in the target
+    area: float  # the target's share of the grid
 
 
-def score_video(cells: npt.NDArray[np.float32], targets: Sequence[Array]) -> Score | None:
-    """A map (T', H', W') against a mask for each of T frames, mean over frames with a target; None without any.
-
-    A cell of time stands for the frames it was computed from.
-    """
-    maps = fine(cells, targets[0].shape)
-    pairs = [(maps[i * len(maps) // len(targets)], target) for i, target in enumerate(targets) if target.any()]
-    if not pairs:
+def score_video(given: Map, targets: Sequence[Array]) -> Score | None:
+    """A map (T', H', W') against a mask for each of T frames, mean over frames with a target; None without any."""
+    there = [i for i, target in enumerate(targets) if target.any()]
+    if not there:
         return None
+    times, *sides = given.centers
+    cells = _along(given.cells.astype(np.float64), 0, len(targets), times)
+    heats = fine(given, (len(targets), *targets[0].shape))
+    pointed_at = {i: at_cells(targets[i], sides) for i in there}
     return Score(
-        float(np.mean([pointing(heat, target) for heat, target in pairs])),
-        float(np.mean([overlap(heat, target) for heat, target in pairs])),
-        float(np.mean([target.mean() for _, target in pairs])),
+        float(np.mean([pointing(cells[i], pointed_at[i]) for i in there])),
+        float(np.mean([overlap(heats[i], targets[i]) for i in there])),
+        float(np.mean([pointed_at[i].mean() for i in there])),
+        float(np.mean([targets[i].mean() for i in there])),
     )
 
 
@@ -124,11 +163,14 @@ def sound_target(
     return SoundTarget(*(mask.astype(np.float64) for mask in (exact, widened, bands)))
 
 
-def score_sound(cells: npt.NDArray[np.float32], target: SoundTarget) -> tuple[Score, Score] | None:
+def score_sound(given: Map, target: SoundTarget) -> tuple[Score, Score] | None:
     """A map (F', T') against the sounding part of the spectrogram, and in frequency alone; None when silent."""
     if not target.exact.any():
         return None
-    heat = fine(cells, target.exact.shape)
-    both = Score(pointing(heat, target.widened), overlap(heat, target.exact), float(target.widened.mean()))
-    alone = Score(pointing(heat, target.bands), None, float(target.bands.mean()))
-    return both, alone
+    cells = given.cells.astype(np.float64)
+    both, alone = (at_cells(mask, given.centers) for mask in (target.widened, target.bands))
+    fits = overlap(fine(given, target.exact.shape), target.exact)
+    return (
+        Score(pointing(cells, both), fits, float(both.mean()), float(target.exact.mean())),
+        Score(pointing(cells, alone), None, float(alone.mean()), float(target.bands.mean())),
+    )

@@ -1,7 +1,7 @@
 """Localisation on the generated corpus: each map's scores beside those of its controls (RULINGS 10)."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,13 +10,15 @@ import torch
 import torch.nn.functional as F
 
 from cmac_core.data.manifest import Truth
-from cmac_core.evaluation.attention_maps import Attended, Cells, mel_hz
+from cmac_core.evaluation.attention_maps import Attended, mel_hz
 from cmac_core.evaluation.localization import (
     Array,
+    Map,
     Score,
     SoundTarget,
     box_mask,
     chance_overlap,
+    middles,
     score_sound,
     score_video,
     sound_target,
@@ -89,15 +91,15 @@ def video_targets(attended: Attended, truth: Truth, crop: int, frames: int) -> V
     return VideoTargets(sounding, silent(moves=True), silent(moves=False))
 
 
-def add_video(tally: Tally, name: str, cells: Cells, targets: VideoTargets) -> Score | None:
+def add_video(tally: Tally, name: str, given: Map, targets: VideoTargets) -> Score | None:
     """Pointing and IoU at the sounding object, hits on the silent ones."""
-    score = score_video(cells, targets.sounding)
+    score = score_video(given, targets.sounding)
     if score is not None and score.overlap is not None:
-        tally.add(f"pointing_{name}", "video", score.pointing, score.area)
+        tally.add(f"pointing_{name}", "video", score.pointing, score.chance)
         tally.add(f"iou_{name}", "video", score.overlap, chance_overlap(score.area))
     for kind, masks in (("moving", targets.silent_moving), ("resting", targets.silent_resting)):
-        if (hit := score_video(cells, masks)) is not None:
-            tally.add(f"on_silent_{kind}_{name}", "video", hit.pointing, hit.area)
+        if (hit := score_video(given, masks)) is not None:
+            tally.add(f"on_silent_{kind}_{name}", "video", hit.pointing, hit.chance)
     return score
 
 
@@ -108,35 +110,34 @@ def audio_target(attended: Attended, truth: Truth, front_end: AudioFrontEnd, row
     return sound_target(truth.band_hz, truth.intervals_s, centers, times, rows)
 
 
-def add_audio(tally: Tally, name: str, cells: Cells, target: SoundTarget) -> Score | None:
+def add_audio(tally: Tally, name: str, given: Map, target: SoundTarget) -> Score | None:
     """Pointing in band and time, in band alone, and IoU."""
-    scores = score_sound(cells, target)
+    scores = score_sound(given, target)
     if scores is None:
         return None
     both, alone = scores
     assert both.overlap is not None
-    tally.add(f"pointing_{name}", "audio", both.pointing, both.area)
-    tally.add(f"pointing_frequency_{name}", "audio", alone.pointing, alone.area)
-    tally.add(f"iou_{name}", "audio", both.overlap, chance_overlap(float(target.exact.mean())))
+    tally.add(f"pointing_{name}", "audio", both.pointing, both.chance)
+    tally.add(f"pointing_frequency_{name}", "audio", alone.pointing, alone.chance)
+    tally.add(f"iou_{name}", "audio", both.overlap, chance_overlap(both.area))
     return both
 
 
-def motion_map(frames: torch.Tensor, shape: Sequence[int]) -> Cells:
-    """Mean absolute change between neighboring frames (3, T, H, W), on a map's own cells (T', H', W')."""
+def motion_map(frames: torch.Tensor, shape: Sequence[int]) -> Map:
+    """Mean absolute change between neighboring frames (3, T, H, W), as means over as many cells (T', H', W')."""
     change = frames.diff(dim=1).abs().mean(0) if frames.shape[1] > 1 else torch.zeros_like(frames[0])
     return _on_cells(change[None], shape)
 
 
-def energy_map(spectrogram: torch.Tensor, shape: Sequence[int]) -> Cells:
-    """Mean log energy (F, T) on a map's own cells (F', T')."""
+def energy_map(spectrogram: torch.Tensor, shape: Sequence[int]) -> Map:
+    """Mean log energy (F, T) as means over as many cells (F', T')."""
     return _on_cells(spectrogram[None], shape)
 
 
-def _on_cells(values: torch.Tensor, shape: Sequence[int]) -> Cells:
-    batch = values[None].float()
-    if len(shape) == 3:
-        return F.adaptive_avg_pool3d(batch, (shape[0], shape[1], shape[2]))[0, 0].cpu().numpy()
-    return F.adaptive_avg_pool2d(batch, (shape[0], shape[1]))[0, 0].cpu().numpy()
+def _on_cells(values: torch.Tensor, shape: Sequence[int]) -> Map:
+    pool: Callable[..., torch.Tensor] = F.adaptive_avg_pool3d if len(shape) == 3 else F.adaptive_avg_pool2d
+    cells = pool(values.float(), tuple(shape))[0].cpu().numpy()
+    return Map(cells, tuple(middles(count) for count in shape))
 
 
 def strangers(classes: Sequence[str]) -> list[int]:

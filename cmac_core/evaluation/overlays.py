@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cmac_core.data.windows import Frames
-from cmac_core.evaluation.attention_maps import Attended, Cells, Key, MapName, mel_band
-from cmac_core.evaluation.localization import fine
+from cmac_core.evaluation.attention_maps import Attended, Key, MapName, mel_band
+from cmac_core.evaluation.localization import Cells, Map, fine, middles
 from cmac_core.evaluation.plots import INK, blank
 from cmac_core.specs import AudioFrontEnd
 
@@ -51,23 +51,26 @@ def heated(ground: Picture, heat: Picture, scale: tuple[float, float], opacity: 
     return (1 - opacity) * gray[..., None] + opacity * color
 
 
-def over_frames(frames: Frames, cells: Cells, scale: tuple[float, float]) -> list[Picture]:
-    """Square frames under a map (T', H', W'), trilinear: between two cells of time both have their share."""
+def over_frames(frames: Frames, given: Map, scale: tuple[float, float]) -> list[Picture]:
+    """Square frames under a map (T', H', W'): between two cells, in time too, both have their share."""
     square = cropped(frames)
-    side = square.shape[1]
-    maps = fine(cells, (side, side))
-    at = np.clip((np.arange(len(square)) + 0.5) * len(maps) / len(square) - 0.5, 0, len(maps) - 1)
-    low = np.floor(at).astype(int)
-    high, share = np.minimum(low + 1, len(maps) - 1), at - low
-    heats = [(1 - w) * maps[a] + w * maps[b] for a, b, w in zip(low, high, share, strict=True)]
+    heats = fine(given, square.shape[:3])
     return [heated(frame / 255.0, heat, scale) for frame, heat in zip(square, heats, strict=True)]
 
 
-def over_sound(spectrogram: Picture, cells: Cells, scale: tuple[float, float], opacity: float = OPACITY) -> Picture:
+def over_sound(spectrogram: Picture, given: Map, scale: tuple[float, float], opacity: float = OPACITY) -> Picture:
     """A log-mel picture (F, T) under a map (F', T'), low bands below."""
     low, high = np.percentile(spectrogram, [2, 99.8])
     ground = SOUND(Normalize(low, max(high, low + 1e-6), clip=True)(spectrogram))[..., :3]
-    return heated(ground, fine(cells, spectrogram.shape), scale, opacity)
+    return heated(ground, fine(given, spectrogram.shape), scale, opacity)
+
+
+NOTHING = Map(np.zeros((1, 1), np.float32), (middles(1), middles(1)))
+
+
+def bare_sound(spectrogram: Picture) -> Picture:
+    """The log-mel picture alone."""
+    return over_sound(spectrogram, NOTHING, FIXED, opacity=0.0)
 
 
 def draw_map(
@@ -76,7 +79,7 @@ def draw_map(
     """One map of one clip: the input, the map in fixed scale, the map stretched to its own range."""
     name = SHORT[key[1]]
     rows: list[Row] = [("input", key, None), (f"{name} on [0, 1]", key, FIXED)]
-    rows.append((f"{name}, own range", key, stretch(attended.maps[key])))
+    rows.append((f"{name}, own range", key, stretch(attended.maps[key].cells)))
     figure = _figure(attended, f"{key[0].capitalize()}: {NAMES[key[1]]}", len(rows), note, LEFT + WIDE + RIGHT)
     Sheet(attended, spectrogram, front_end).fill(figure, rows, LEFT, WIDE)
     _save(figure, path)
@@ -86,9 +89,9 @@ def draw_both(path: Path, attended: Attended, spectrogram: Picture, front_end: A
     """All maps of a clip, s above ŝ, each in fixed scale and stretched: frames to the left, sound to the right."""
     video: list[Row] = [("input", ("video", "s"), None)]
     audio: list[Row] = [("input", ("audio", "s"), None)]
-    for key, cells in attended.maps.items():
+    for key, given in attended.maps.items():
         rows, name = (video if key[0] == "video" else audio), SHORT[key[1]]
-        rows += [(f"{name} on [0, 1]", key, FIXED), (f"{name}, own range", key, stretch(cells))]
+        rows += [(f"{name} on [0, 1]", key, FIXED), (f"{name}, own range", key, stretch(given.cells))]
     width = 2 * (LEFT + RIGHT) + WIDE + NARROW
     figure = _figure(attended, "Guidance s and prediction ŝ", len(video), note, width)
     sheet = Sheet(attended, spectrogram, front_end)
@@ -182,8 +185,8 @@ class Sheet:
     def _sound(self, ax: Axes, key: Key, scale: tuple[float, float] | None, last: bool) -> None:
         one, bands = self.attended, len(self.spectrogram)
         extent = (one.t0, one.t0 + one.seconds, -0.5, bands - 0.5)
-        opacity, fixed = (0.0, FIXED) if scale is None else (OPACITY, scale)
-        picture = over_sound(self.spectrogram, one.maps[key], fixed, opacity)
+        sound = self.spectrogram
+        picture = bare_sound(sound) if scale is None else over_sound(sound, one.maps[key], scale)
         ax.imshow(picture, origin="lower", aspect="auto", extent=extent)
         self._mark_band(ax)
         hertz = [hz for hz in (250, 1000, 4000, 10_000) if hz < self.front_end.sample_rate / 2]

@@ -6,8 +6,9 @@ import torch
 
 from cmac_core.data.dataset import PackedDataset, window_bounds
 from cmac_core.data.manifest import Clip
-from cmac_core.evaluation.attention_maps import Attended, Attender, Cells, Key
+from cmac_core.evaluation.attention_maps import Attended, Attender, Key
 from cmac_core.evaluation.attention_subject import AttentionSubject
+from cmac_core.evaluation.localization import Map
 from cmac_core.evaluation.localization_scores import (
     SCORED_FRAMES,
     Tally,
@@ -61,20 +62,20 @@ class Referee:
         self.front_end, self.crop = front_end, crop
         self.ours, self.random = Tally(), Tally()
 
-    def judge(self, tally: Tally, attended: Attended, columns: int, maps: Mapping[str, Cells]) -> Scores:
+    def judge(self, tally: Tally, attended: Attended, columns: int, maps: Mapping[str, Map]) -> Scores:
         """Score maps named `video/NAME` and `audio/NAME`. `columns`: of the spectrogram, its frames."""
         truth = attended.truth
         if truth is None or not sounds(truth, attended.t0, attended.seconds):
             return {}
         targets = video_targets(attended, truth, self.crop, SCORED_FRAMES)
         found: Scores = {}
-        for full_name, cells in maps.items():
+        for full_name, given in maps.items():
             modality, _, name = full_name.partition("/")
             if modality == "video":
-                score = add_video(tally, name, cells, targets)
+                score = add_video(tally, name, given, targets)
             else:
-                target = audio_target(attended, truth, self.front_end, cells.shape[0], columns)
-                score = add_audio(tally, name, cells, target)
+                target = audio_target(attended, truth, self.front_end, given.cells.shape[0], columns)
+                score = add_audio(tally, name, given, target)
             if score is not None and score.overlap is not None:
                 found[modality, name] = {"pointing": score.pointing, "iou": score.overlap}  # type: ignore[index]
         return found
@@ -94,16 +95,16 @@ def score(
         classes = [dataset.truth[one.clip.id].cls for one in windows]
         ours = all_maps(who.ours, shown, classes)
         if untrained is not None:
-            heads = untrained.maps(untrained.sides(shown))
+            heads = untrained.maps(untrained.sees(shown))
             for maps, other in zip(ours, heads, strict=True):
-                maps |= {f"{m}/s_hat_untrained_head": cells for (m, name), cells in other.items() if name == "s_hat"}
+                maps |= {f"{m}/s_hat_untrained_head": one for (m, name), one in other.items() if name == "s_hat"}
         random = ours if who.random is who.ours else all_maps(who.random, shown, classes)
         for i, attended in enumerate(windows):
             frames, spectrogram = _one(shown, i)
             columns = spectrogram.shape[-1]
             controls = {
-                "video/motion": motion_map(frames, ours[i]["video/s"].shape),
-                "audio/energy": energy_map(spectrogram, ours[i]["audio/s"].shape),
+                "video/motion": motion_map(frames, ours[i]["video/s"].cells.shape),
+                "audio/energy": energy_map(spectrogram, ours[i]["audio/s"].cells.shape),
             }
             referee.judge(referee.ours, attended, columns, ours[i] | controls)
             referee.judge(referee.random, attended, columns, random[i])
@@ -112,15 +113,15 @@ def score(
     return referee.ours.values(referee.random)
 
 
-def all_maps(attender: Attender, shown: Shown, classes: Sequence[str]) -> list[dict[str, Cells]]:
+def all_maps(attender: Attender, shown: Shown, classes: Sequence[str]) -> list[dict[str, Map]]:
     """Maps of each clip by `modality/name`, with s as guided by a clip of another class beside."""
-    sides = attender.sides(shown)
-    own = [{"/".join(key): cells for key, cells in maps.items()} for maps in attender.maps(sides)]
+    seen = attender.sees(shown)
+    own = [{"/".join(key): one for key, one in maps.items()} for maps in attender.maps(seen)]
     if len(classes) > 1:
-        swapped = attender.maps(sides, strangers(classes))
+        swapped = attender.maps(seen, strangers(classes))
         names = {"video": "video/s_other_sound", "audio": "audio/s_other_picture"}
         for maps, other in zip(own, swapped, strict=True):
-            maps |= {names[modality]: cells for (modality, _), cells in other.items()}
+            maps |= {names[modality]: one for (modality, _), one in other.items()}
     return own
 
 

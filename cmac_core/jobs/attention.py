@@ -10,9 +10,9 @@ import numpy as np
 from cmac_core.data.dataset import PackedDataset
 from cmac_core.data.manifest import Clip
 from cmac_core.evaluation.attention_files import Press
-from cmac_core.evaluation.attention_maps import KEYS, Cells, Key, correlation
+from cmac_core.evaluation.attention_maps import KEYS, Key, correlation
 from cmac_core.evaluation.attention_subject import AttentionSubject, attention_subject
-from cmac_core.evaluation.localization import GRID
+from cmac_core.evaluation.localization import GRID, Map
 from cmac_core.evaluation.localization_scores import SCORED_FRAMES, Tally
 from cmac_core.evaluation.material import open_material
 from cmac_core.evaluation.scoring import Referee, batches, score
@@ -65,12 +65,12 @@ def _publish(
     done = 0
     run.progress("maps", done, len(chosen), "clips")
     for windows, shown in batches(dataset, chosen, who.prepare, spec.batch):
-        ours, random = (attender.maps(attender.sides(shown)) for attender in (who.ours, who.random))
+        ours, random = (attender.maps(attender.sees(shown)) for attender in (who.ours, who.random))
         for i, attended in enumerate(windows):
             run.leave_if_asked()
             assert shown.spectrogram is not None
             spectrogram = shown.spectrogram[i, 0]
-            named = {"/".join(key): cells for key, cells in ours[i].items()}
+            named = {"/".join(key): given for key, given in ours[i].items()}
             scores = referee.judge(Tally(), attended, spectrogram.shape[-1], named)
             press.publish(done, replace(attended, maps=ours[i]), spectrogram.double().cpu().numpy(), scores)
             for modality, pairs in agreement.items():
@@ -80,12 +80,13 @@ def _publish(
     return [_correlation(modality, pairs) for modality, pairs in agreement.items() if pairs]
 
 
-def _agreement(ours: Mapping[Key, Cells], random: Mapping[Key, Cells], modality: Literal["video", "audio"]) -> Pairs:
+def _agreement(ours: Mapping[Key, Map], random: Mapping[Key, Map], modality: Literal["video", "audio"]) -> Pairs:
     """Correlation over cells of s and ŝ, ours and untrained; nothing without ŝ."""
     keys: tuple[Key, Key] = ((modality, "s"), (modality, "s_hat"))
     if keys[1] not in ours:
         return []
-    return [(correlation(*(ours[key] for key in keys)), correlation(*(random[key] for key in keys)))]
+    own, other = (correlation(*(of[key].cells for key in keys)) for of in (ours, random))
+    return [(own, other)]
 
 
 def _correlation(modality: Literal["video", "audio"], pairs: Pairs) -> Value:
@@ -110,6 +111,7 @@ def _protocol(spec: Attention, who: AttentionSubject, chosen: int, scored: int) 
         "window": "the middle one of each clip",
         "where": spec.where,
         "maps": maps,
+        "cells": "stand at the middle of what they see (of their receptive field); maps are linear between",
         "clips_shown": chosen,
         "clips_scored": scored,
         "random_init": f"the same model as initialized with seed {spec.seed}",
@@ -119,9 +121,9 @@ def _protocol(spec: Attention, who: AttentionSubject, chosen: int, scored: int) 
 
 
 SCORING = {
-    "pointing": f"video: share of {SCORED_FRAMES} frames with the map's peak in the box; audio: whether it lies "
+    "pointing": f"video: share of {SCORED_FRAMES} frames whose highest cell stands in the box; audio: whether it does "
     "in time and in the band, widened by half a cell of the map; mean over clips that sound in the window",
-    "pointing_frequency": "peak in the widened band at any time",
+    "pointing_frequency": "highest cell in the widened band at any time",
     "iou": f"the map's highest cells, as many as the target has, against the target; video on {GRID} x {GRID} points",
     "on_silent_moving": "as pointing, in boxes of silent objects that move, where they do not cover the sounding one",
     "on_silent_resting": "the same for silent objects at rest",
@@ -130,5 +132,5 @@ SCORING = {
     "control s_other_sound": "guidance by the sound of another clip, of another class",
     "control s_other_picture": "guidance by the picture of another clip, of another class",
     "control s_hat_untrained_head": "freshly initialized saliency heads on the evaluated encoders",
-    "chance": "the target's share of the grid (pointing); a / (2 - a) of it for a random map (IoU)",
+    "chance": "the share of cells in the target (pointing); a / (2 - a) of its share a of the grid (IoU)",
 }

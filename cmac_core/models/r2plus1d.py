@@ -102,6 +102,7 @@ class R2Plus1D18(nn.Module):
         super().__init__()
         stem = max(45 * width // 64, 1)
         self.channels = width * 2 ** (stages - 1)
+        self.steps = 2 ** (stages - 1), 2**stages, 2**stages  # frames and pixels from one cell of the map to the next
         self.stem = nn.Sequential(
             SpatialConv(3, stem, 7, 2),
             GroupedBatchNorm(stem, group),

@@ -37,6 +37,7 @@ class ResNet9(nn.Module):
     def __init__(self, width: int, group: int | None, stages: int = 4) -> None:
         super().__init__()
         self.channels = width * 2 ** (stages - 1)
+        self.steps = 2 ** (stages + 1), 2 ** (stages + 1)  # bands and columns from one cell of the map to the next
         self.conv1 = nn.Conv2d(1, width, 7, 2, 3, bias=False)
         self.bn1 = GroupedBatchNorm(width, group)
         self.layer1 = nn.Sequential(AudioBlock(width, width, 1, group))

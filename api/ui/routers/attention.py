@@ -65,9 +65,10 @@ def gallery_page(
             raise NotFound(f"job {job_id} has no map of a clip {clip[:100]!r}")
         one = clips[0]
         raw = {f"{row['modality']}/{row['map']}": artifact_url(row["files"]["raw"]) for row in one["maps"]}
+        centers = {f"{row['modality']}/{row['map']}": row.get("centers") for row in one["maps"]}
         return page(
             request, "attention_clip.html", principal, title=clip, clip=one, maps=MAPS,
-            shown={"raw": raw, "panes": one["panes"]}, **shared,
+            shown={"raw": raw, "centers": centers, "panes": one["panes"]}, **shared,
         )  # fmt: skip
     wanted = _sorted([one for one in clips if silent is None or one["silent"] == silent], sort)
     turned = cut(request, HTMLResponse(), wanted, lambda one: str(one["clip"]), limit=limit, cursor=cursor)

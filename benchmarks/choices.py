@@ -55,6 +55,8 @@ CHOICES: dict[str, dict[str, Any]] = {
     "constant rate": {"optim": {"schedule": "constant"}},
     "lr .006": {"optim": {"lr": 0.006}},
     "lr .003": {"optim": {"lr": 0.003}},
+    "lr .003, lambda 0": {"optim": {"lr": 0.003}, "loss": {"lambda_ac": 0, "ramp": None}},
+    "lr .002": {"optim": {"lr": 0.002}},
     "lr .003, lambda 3": {"optim": {"lr": 0.003}, "loss": {"lambda_ac": 3}},
     "lr .003, lambda 6": {"optim": {"lr": 0.003}, "loss": {"lambda_ac": 6}},
     "2 stages, width 16, lambda .25": {"model": {"stages": 2, "width": 16}, "loss": {"lambda_ac": 0.25}},
@@ -90,6 +92,7 @@ class Setting(NamedTuple):
     grade: str
     clips: int
     epochs: int
+    cells: str = "receptive fields"  # where those of a map are taken to stand; lines from before that have none
 
     @property
     def part(self) -> str:

@@ -15,7 +15,7 @@ from store.errors import AlreadyRecorded
 from store.states import Desired, StopFor
 from worker.ingest import ingest
 from worker.patience import insist, reach
-from worker.supervisor.lines import Portion, read_portion, size
+from worker.supervisor.lines import PORTION, Portion, read_portion, size
 from worker.supervisor.supervise import Answer
 
 Run = Callable[[Callable[[Session], Orders]], Orders]  # how a transaction is run: once, or until it succeeds
@@ -47,10 +47,13 @@ class Recorder:
     out_of_time: bool = False  # its walltime is used up, but for the time to save in
     _passed_on: bool = False  # the wish to stop, to the run; the database knows
     _seen: int = -1  # size of the file at the last look
-    _portion: Portion = field(default=Portion([], 0))
+    _portion: Portion = field(init=False)  # read, and not told yet
     _asked: float = -inf
     _away: bool = False  # at the last try
     _beaten: float = -inf
+
+    def __post_init__(self) -> None:
+        self._portion = Portion([], self.offset)
 
     def __call__(self) -> Answer | None:
         """Tell and ask what is due. Raises Unreachable, Fenced."""
@@ -73,7 +76,7 @@ class Recorder:
 
         `close` gets what the attempt was asked to leave for; its transaction began with the fence.
         """
-        while (portion := self._read()).offset > self.offset or self.extra:
+        while (portion := self._read(self.offset)).offset > self.offset or self.extra:
             self._tell(portion, insist)
 
         def last(session: Session) -> None:
@@ -83,18 +86,20 @@ class Recorder:
         insist(last)
 
     def _look(self) -> Portion:
-        """What is not told yet; read anew only when the file has grown."""
-        if (length := size(self.folder)) != self._seen or self._portion.offset < self.offset:
-            self._seen, self._portion = length, self._read()
-            reached = [event.step for event in self._portion.events if isinstance(event, Progress | Metrics)]
+        """What is not told yet. Each line is read once, when the file has grown; no more than fits one transaction."""
+        grown = (length := size(self.folder)) != self._seen
+        if grown and self._portion.offset - self.offset < PORTION:
+            new = self._read(self._portion.offset)
+            self._seen, self._portion = length, Portion([*self._portion.events, *new.events], new.offset)
+            reached = [event.step for event in new.events if isinstance(event, Progress | Metrics)]
             self.step = max([self.step, *reached])
-            told = [event for event in self._portion.events if isinstance(event, Progress)]
+            told = [event for event in new.events if isinstance(event, Progress)]
             self.progress = told[-1] if told else self.progress
         return self._portion
 
-    def _read(self) -> Portion:
+    def _read(self, offset: int) -> Portion:
         """Part 0 tells what the run says; parts on other machines share its folder and tell of themselves alone."""
-        return read_portion(self.folder, self.offset) if self.lease.part == 0 else Portion([], self.offset)
+        return read_portion(self.folder, offset) if self.lease.part == 0 else Portion([], offset)
 
     def _tell(self, portion: Portion, run: Run = reach) -> Orders:
         extra = list(self.extra)

@@ -56,8 +56,6 @@ SUITE: tuple[Callable[[int], Comparison], ...] = (
     loop.trainer,
     checkpoints.blocked,
     clips.windows,
-    clips.sounds,
-    transport.transport,
     evaluation.retrieval,
     evaluation.probe,
 )
@@ -94,6 +92,7 @@ def rows(quick: bool) -> Iterator[Comparison]:
     yield from (benchmark(rounds) for benchmark in SUITE)
     if quick:
         return
+    yield from (benchmark(rounds) for benchmark in (clips.sounds, transport.transport))
     yield memory.peak(rounds)
     if not peers.installed():
         print("others' software is not installed: `make peers`")

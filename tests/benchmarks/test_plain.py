@@ -62,6 +62,7 @@ def wanted() -> list[float]:
     return [float(plain.step(batch.frames, batch.spectrogram)) for batch in batches()]
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("way", ["products", "fused norm"])
 def test_fifty_losses_are_the_plain_loops(way: str, wanted: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     """To half a percent in fp32, while the loss moves by more than a tenth."""

@@ -57,6 +57,7 @@ def test_two_ranks_are_one_process(ranks: list[dict[str, Any]], name: str) -> No
             assert value == state[key]
 
 
+@pytest.mark.system
 def test_one_batch_norm_over_both_ranks_is_that_of_one_process(ranks: list[dict[str, Any]]) -> None:
     alone = normalised_together(lambda net: net, slice(0, 8))
     for rank in ranks:

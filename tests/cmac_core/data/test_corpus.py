@@ -80,6 +80,7 @@ def test_the_sounding_object_is_lit_while_it_sounds_and_the_silent_ones_are_not(
     assert abs(np.mean(agreements["silent"])) < 0.15
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("grade", GRADES)
 def test_mean_color_and_mean_spectrum_do_not_tell_the_class(grade: Grade) -> None:
     """RULINGS 10: below .6 of 8 classes; logarithm of the mean and mean of the logarithm, tight and loose fits."""

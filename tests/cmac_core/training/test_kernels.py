@@ -42,6 +42,7 @@ def test_a_cpu_takes_the_librarys(job: MakeJob) -> None:
     assert trained(tiny)["norm"] == "library" == protocol(tiny)
 
 
+@pytest.mark.system
 @pytest.mark.usefixtures("on_cpu")
 def test_a_training_that_goes_on_keeps_its_norm_to_the_bit(job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = job("whole", checkpoints=EVERY_STEP)

@@ -76,6 +76,7 @@ def test_the_variant_that_localises_goes_on_to_the_bit_with_adamw(job: MakeJob) 
     equal(state(resumed.checkpoints[-1]), state(whole.checkpoints[-1]))
 
 
+@pytest.mark.system
 def test_workers_change_nothing(straight: Tiny, job: MakeJob) -> None:
     other = job(data_folder=straight.folder / "set", data={"workers": 1}, checkpoints=EVERY_STEP)
     assert other.train() == [0], other.log.read_text()
@@ -84,6 +85,7 @@ def test_workers_change_nothing(straight: Tiny, job: MakeJob) -> None:
     equal(after, before)
 
 
+@pytest.mark.system
 def test_one_rank_then_two_then_one_is_one_rank(job: MakeJob, tmp_path: Path) -> None:
     """Steps 1 to 4 on one rank, 5 and 6 on two, 7 and 8 on one.
 
@@ -127,6 +129,7 @@ def buffers(one: Any) -> torch.Tensor:
     return torch.cat([part["momentum_buffer"].flatten() for part in one["optimizer"]["state"].values()])
 
 
+@pytest.mark.system
 def test_two_ranks_go_on_to_the_bit(straight: Tiny, job: MakeJob) -> None:
     data = straight.folder / "set"
     whole = job("whole", data_folder=data, checkpoints=EVERY_STEP)

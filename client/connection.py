@@ -81,16 +81,21 @@ class Connection:
     def stream(
         self, path: str, params: Params = None, headers: Mapping[str, str] | None = None
     ) -> Iterator[httpx2.Response]:
-        """An answer that is read while it comes; not retried here (`client.streams` resumes)."""
+        """An answer that is read while it comes. What breaks off is not begun again here (`client.streams` resumes)."""
+        request: dict[str, Any] = {"params": _flat(params), "headers": headers, "timeout": STREAM_TIMEOUT}
         try:
-            with self._http.stream(
-                "GET", path, params=_flat(params), headers=headers, timeout=STREAM_TIMEOUT
-            ) as response:
-                if response.status_code >= 400:
-                    response.read()
-                    raise api_error(response.status_code, _problem(response))
-                self.met = True
-                yield response
+            for attempt in range(self._retries + 1):
+                with self._http.stream("GET", path, **request) as response:
+                    if response.status_code in _LATER and attempt < self._retries:
+                        pause = _asked_pause(response) or _pause(attempt)
+                    elif response.status_code >= 400:
+                        response.read()
+                        raise api_error(response.status_code, _problem(response))
+                    else:
+                        self.met = True
+                        yield response
+                        return
+                time.sleep(pause)
         except (httpx2.TransportError, httpx2.InvalidURL) as error:
             raise self._away(error) from error
 

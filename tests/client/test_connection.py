@@ -119,6 +119,13 @@ def test_retry_after_is_obeyed(short_pauses: list[float]) -> None:
     assert short_pauses == [7.0]
 
 
+def test_a_download_that_came_too_often_waits_and_goes_on(short_pauses: list[float]) -> None:
+    answers: list[Answer] = [body({"code": "rate_limited"}, 429, **{"Retry-After": "3"}), (200, {}, b"map")]
+    with serving(lambda request, n: answers[n]) as (_, connection), connection.stream("/artifacts/1") as response:
+        assert response.read() == b"map"
+    assert short_pauses == [3.0]
+
+
 def test_after_five_retries_the_last_problem_is_raised(short_pauses: list[float]) -> None:
     with serving(lambda request, n: problem(429, "rate_limited")) as (server, connection):
         with pytest.raises(RateLimited):

@@ -20,6 +20,7 @@ export function say(text) {
 
 localize();
 document.getElementById("sign-out")?.addEventListener("click", async () => {
+  dispatchEvent(new Event("signout")); // streams end with the session, and must not ask for another one
   await ask("/session", { method: "DELETE" });
   location.href = "/ui/sign-in";
 });

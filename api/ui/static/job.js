@@ -88,7 +88,7 @@ async function start() {
     refresh();
     curves.load();
   });
-  addEventListener("pagehide", () => source.close());
+  for (const leaving of ["pagehide", "signout"]) addEventListener(leaving, () => source.close());
 }
 
 addEventListener("pageshow", (event) => {

@@ -24,7 +24,7 @@ export function refresh() {
 export function watch(mark) {
   const source = new EventSource(`/ui/queue/stream?mark=${mark}`);
   source.addEventListener("changed", refresh);
-  addEventListener("pagehide", () => source.close());
+  for (const leaving of ["pagehide", "signout"]) addEventListener(leaving, () => source.close());
   addEventListener("pageshow", (event) => {
     if (event.persisted) location.reload();
   });

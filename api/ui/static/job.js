@@ -62,8 +62,10 @@ async function logSoFar() {
 // --- all of it as it goes on, in one stream
 
 async function start() {
+  let left = false;
+  for (const leaving of ["pagehide", "signout"]) addEventListener(leaving, () => (left = true));
   const [place] = await Promise.all([logSoFar(), curves.load()]);
-  if (final === "1") return;
+  if (final === "1" || left) return;
   let { epoch } = standing.dataset;
   const point = curves.step >= 0 && controls.x.value === "step" ? `${epoch}.${curves.step}.0` : "";
   const source = new EventSource(`/ui/jobs/${job}/stream?after=${seq}-${point}-${place}`);

@@ -1,6 +1,8 @@
 """Reading training windows: from packed clips, against seeking in the file as it came."""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import av
@@ -19,10 +21,7 @@ SECONDS, RATE = 10, 24_000
 
 def windows(rounds: int) -> Comparison:
     """30 frames and 1 s of sound from a 10 s file of 340 x 256 at 30 fps: packed (short side 160), or as it came."""
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "source.mp4", Path(folder) / "packed.mkv"
-        write_source(source)
-        clip = pack(source, target)
+    with files() as (source, target, clip):
         starts = np.random.default_rng(0).uniform(0, SECONDS - 1.1, 20)
 
         def ours() -> int:
@@ -38,10 +37,7 @@ def windows(rounds: int) -> Comparison:
 def sounds(rounds: int) -> Comparison:
     """1 s of sound as the audio network sees it: PCM of packed clips, a batch at a time; or AAC sought, one by one."""
     log_mel = LogMel(AudioFrontEnd())
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "source.mp4", Path(folder) / "packed.mkv"
-        write_source(source)
-        clip = pack(source, target)
+    with files() as (source, target, clip):
         starts = np.random.default_rng(0).uniform(0, SECONDS - 1.1, 20)
 
         def ours() -> torch.Tensor:
@@ -53,6 +49,15 @@ def sounds(rounds: int) -> Comparison:
 
         assert ours().shape == plain().shape
         return compare("sound of packed clips", ours, plain, work=len(starts), unit="windows/s", rounds=rounds)
+
+
+@contextmanager
+def files() -> Iterator[tuple[Path, Path, Clip]]:
+    """A file as it came, and what packing makes of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "source.mp4", Path(folder) / "packed.mkv"
+        write_source(source)
+        yield source, target, pack(source, target)
 
 
 def read_sound(target: Path, clip: Clip, start: float) -> np.ndarray:

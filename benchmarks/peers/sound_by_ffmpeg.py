@@ -1,13 +1,12 @@
 """Reading training windows as GDT does: frames by PyAV, the whole sound by an ffmpeg process for each sample."""
 
 import subprocess
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.clips import RATE, SECONDS, frames_of, pack, read_frames, read_sound, write_source
+from benchmarks.clips import RATE, SECONDS, files, frames_of, read_frames, read_sound
 from benchmarks.peers import PYTHON
 from benchmarks.rounds import Comparison, compare
 from cmac_core.data.log_mel import LogMel
@@ -18,10 +17,7 @@ from cmac_core.specs.clips import AudioFrontEnd
 def windows(rounds: int) -> Comparison:
     """30 frames and 1 s of sound from a 10 s file of 340 x 256 at 30 fps."""
     ffmpeg = _ffmpeg()
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "source.mp4", Path(folder) / "packed.mkv"
-        write_source(source)
-        clip = pack(source, target)
+    with files() as (source, target, clip):
         starts = np.random.default_rng(0).uniform(0, SECONDS - 1.1, 10)
 
         def ours() -> int:
@@ -38,10 +34,7 @@ def windows(rounds: int) -> Comparison:
 def sounds(rounds: int) -> Comparison:
     """1 s of sound from that file, as the audio network sees it; both make the same picture of it, GDT one by one."""
     ffmpeg, log_mel = _ffmpeg(), LogMel(AudioFrontEnd())
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "source.mp4", Path(folder) / "packed.mkv"
-        write_source(source)
-        clip = pack(source, target)
+    with files() as (source, target, clip):
         starts = np.random.default_rng(0).uniform(0, SECONDS - 1.1, 10)
 
         def ours() -> torch.Tensor:

@@ -74,6 +74,7 @@ bench: $(READY) ## Measure against plain references, and the full service agains
 peers: $(READY) ## Install others' software into .venv-peers, for `make bench` to measure against
 	@test -x .venv-peers/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-peers
 	@$(BIN)/uv pip install --quiet --python .venv-peers/bin/python -r requirements/peers.in
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --target .venv-peers/torchcodec --no-deps -r requirements/torchcodec.in
 
 screenshots: $(READY) browser ## Photograph the pages for README and manual (after make demo; some minutes)
 	@$(BIN)/cmac up

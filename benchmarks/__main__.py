@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import checkpoints, clips, evaluation, loop, memory, peers, service, start_up, step, transport
-from benchmarks.peers import neighbours, ray_jobs, sound_by_ffmpeg, tracking
+from benchmarks.peers import neighbours, ray_jobs, sound_by_ffmpeg, torchcodec, tracking
 from benchmarks.rounds import Comparison, Growth, Limit, StepTime
 
 RESULTS = Path(__file__).parent / "results"
@@ -39,6 +39,8 @@ GATES = {
     "linear probe": 0.2,
     "windows, GDT's way": 10.0,
     "sound, GDT's way": 20.0,
+    "windows, torchcodec": 3.0,
+    "windows, torchcodec on packed clips": 0.9,
     "retrieval, faiss": 0.67,
     "run creation, MLflow": 5.0,
     "one run read, MLflow": 5.0,
@@ -99,6 +101,7 @@ def rows(quick: bool) -> Iterator[Comparison]:
         return
     against = sound_by_ffmpeg.windows, sound_by_ffmpeg.sounds, neighbours.retrieval
     yield from (benchmark(rounds) for benchmark in against)
+    yield from torchcodec.windows(rounds)
     yield from tracking.measure(rounds)
     yield ray_jobs.start(5)
 

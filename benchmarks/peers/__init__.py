@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-PYTHON = Path(__file__).parents[2] / ".venv-peers" / "bin" / "python"
+_VENV = Path(__file__).parents[2] / ".venv-peers"
+PYTHON = _VENV / "bin" / "python"
+TORCHCODEC = _VENV / "torchcodec"  # in a folder of its own: it goes with the torch that this project has
 
 
 def installed() -> bool:

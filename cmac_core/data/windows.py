@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -96,7 +96,7 @@ def read_windows(
         raise ValueError(f"sample_rate: the clips are packed at {clip.sample_rate} Hz, not at {sample_rate}")
     wanted = [_wanted(clip, t0, frames if video else 0, fps, seconds if audio else 0.0) for t0 in starts]
     windows: dict[int, Window] = {}
-    with _opened(path, clip) as container:
+    with _opened(path, clip, video) as container:
         streams = _streams(container, clip, video, audio)
         for group in _groups(wanted):
             stretch = _read(container, clip, [wanted[i] for i in group], streams)
@@ -109,16 +109,25 @@ def read_whole(path: Path, clip: Clip, *, video: bool = True, audio: bool = True
     video, audio = video and clip.frames > 0, audio and clip.has_audio
     samples = clip.samples if audio else 0
     everything = _Wanted(np.zeros(0), 0, samples, min(clip.video_start_s, clip.audio_start_s), math.inf)
-    with _opened(path, clip) as container:
+    with _opened(path, clip, video) as container:
         stretch = _read(container, clip, [everything], _streams(container, clip, video, audio))
         stretch.develop()
     return stretch
 
 
+# Packed clips say in their header all that a decoder needs: nothing is guessed from their first packets, and no
+# decoder is tried out on those where no picture is asked for. That is most of the time of opening one.
+_PROBE = {"probesize": "32"}
+_SOUND_ALONE: list[Any] = [{"skip_frame": "all"}, {}]
+
+
 @contextmanager
-def _opened(path: Path, clip: Clip) -> Iterator[InputContainer]:
+def _opened(path: Path, clip: Clip, video: bool) -> Iterator[InputContainer]:
     try:
-        with av.open(str(path), metadata_errors="ignore") as container:
+        tried = None if video else _SOUND_ALONE
+        with av.open(
+            str(path), format="matroska", container_options=_PROBE, stream_options=tried, metadata_errors="ignore"
+        ) as container:
             yield container
     except (av.FFmpegError, OSError) as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):
@@ -249,7 +258,7 @@ def _read(container: InputContainer, clip: Clip, wanted: list[_Wanted], streams:
     if not streams:
         return stretch
     kinds = {stream.type for stream in streams}
-    stream = streams[0]
+    stream = (*container.streams.video, *streams)[0]  # the index is of its key frames: without, all is read through
     assert stream.time_base is not None
     container.seek(max(0, math.floor((start - LEAD) / stream.time_base)), stream=stream)
     for packet in container.demux(*streams):
@@ -258,7 +267,8 @@ def _read(container: InputContainer, clip: Clip, wanted: list[_Wanted], streams:
                 assert isinstance(frame, VideoFrame)
                 stretch.see(frame)
         elif packet.size and packet.pts is not None and packet.time_base is not None:
-            number = round((float(packet.pts * packet.time_base) - clip.audio_start_s) * clip.sample_rate)
+            seconds = packet.pts * packet.time_base.numerator / packet.time_base.denominator
+            number = round((seconds - clip.audio_start_s) * clip.sample_rate)
             stretch.hear(number, np.frombuffer(bytes(packet), dtype="<i2"))
         if ("video" not in kinds or stretch.seen_until >= end) and (
             "audio" not in kinds or stretch.heard_until >= last

@@ -1,4 +1,4 @@
-"""Who asks: a Bearer key or a browser's cookie on every request, looked up in a short transaction of its own."""
+"""Who asks: a Bearer key or a browser's cookie on every request, looked up before anything else."""
 
 import ipaddress
 from typing import Annotated
@@ -9,7 +9,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from api import cookies
 from api.rates import Rates
 from store import browser_sessions, keys
-from store.database import transact
+from store.database import readers
 from store.errors import Unauthenticated
 from store.keys import Principal, Role, Scope
 
@@ -21,7 +21,7 @@ def authenticate(
 ) -> Principal:
     """The caller. Raises Unauthenticated, RateLimited when the key asks too often, Forbidden for a foreign page's.
 
-    The lookup is over before the request's own transaction begins, so that a stream holds no connection.
+    The lookup has given its connection back before the request's own work begins, so that a stream holds none.
     """
     rates: Rates = request.app.state.rates
     try:
@@ -36,14 +36,16 @@ def authenticate(
 
 
 def _by_key(token: str) -> Principal:
-    return transact(lambda session: keys.authenticate(session, token))
+    with readers() as session:
+        return keys.authenticate(session, token)
 
 
 def _by_cookie(request: Request) -> Principal:
     token = cookies.read(request)
     if token is None:
         raise Unauthenticated
-    principal = transact(lambda session: browser_sessions.authenticate(session, token))
+    with readers() as session:
+        principal = browser_sessions.authenticate(session, token)
     cookies.check_csrf(request, token)
     return principal
 

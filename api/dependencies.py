@@ -1,6 +1,6 @@
-"""What endpoints get: one transaction a request, and checks that come before every one of them."""
+"""What endpoints get: one transaction a request, or none where they only read; and checks that come before them."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated
 
 from fastapi import Depends, Request, params
@@ -8,7 +8,7 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from sqlalchemy.orm import Session
 
-from store.database import sessions
+from store.database import readers, sessions
 from store.errors import BadFilter, BadRequest
 
 LABEL = "label."
@@ -22,6 +22,15 @@ def open_session() -> Iterator[Session]:
 
 # Scope "function" commits before the response leaves: a 202 always means that the row is there.
 SessionDep = Annotated[Session, Depends(open_session, scope="function")]
+
+
+async def open_reading() -> AsyncIterator[Session]:
+    """Without a transaction, for what is asked for most and only reads. No thread: it waits for nothing."""
+    with readers() as session:
+        yield session
+
+
+ReadingDep = Annotated[Session, Depends(open_reading, scope="function")]
 
 
 async def check_parameters(request: Request) -> None:

@@ -1,14 +1,16 @@
 """The connection: one engine a process, one session maker, and a retry for what two transactions did to each other."""
 
+import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 import psycopg.errors
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from store import embedded
 from store.settings import settings
@@ -16,6 +18,7 @@ from store.settings import settings
 T = TypeVar("T")
 
 SILENT_S = 5.0  # the least time a transaction may wait for its client
+RESTED_S = 1.0  # after which a connection is tried before it is used: it may have died meanwhile
 TRIES = 3  # of a transaction that met a deadlock or a serialization error
 
 
@@ -36,6 +39,11 @@ def engine() -> Engine:
     return create(url())
 
 
+@lru_cache(maxsize=1)
+def _without_transactions(engine: Engine) -> Engine:
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
 def create(address: str) -> Engine:
     """An engine for this address of SQLAlchemy's form.
 
@@ -48,9 +56,8 @@ def create(address: str) -> Engine:
     probe_s = max(1, int(times.suspect / 3))
     given = make_url(address).query.get("options", "")
     options = f"{given} -c idle_in_transaction_session_timeout={silent_ms}".strip()
-    return create_engine(
+    made = create_engine(
         address,
-        pool_pre_ping=True,
         pool_size=5,
         max_overflow=35,  # as many as an API has request threads
         pool_recycle=1800,
@@ -64,6 +71,26 @@ def create(address: str) -> Engine:
             "options": options,
         },
     )
+    event.listen(made, "checkin", _note_rest)
+    event.listen(made, "checkout", _try_rested)
+    return made
+
+
+def _note_rest(_: object, record: ConnectionPoolEntry) -> None:
+    record.info["rests_since"] = time.monotonic()
+
+
+def _try_rested(connection: psycopg.Connection, record: ConnectionPoolEntry, _: object) -> None:
+    """Not each time, as `pool_pre_ping` does: that doubles what a short request asks of the database."""
+    since = record.info.get("rests_since")
+    if since is None or time.monotonic() - since < RESTED_S:
+        return
+    try:
+        connection.autocommit = True
+        connection.execute("")
+        connection.autocommit = False
+    except psycopg.OperationalError as error:
+        raise InvalidatePoolError("the database closed a resting connection") from error  # the pool opens others
 
 
 class LateSession(Session):
@@ -73,7 +100,19 @@ class LateSession(Session):
         return self.bind if self.bind is not None else engine()
 
 
+class ReadingSession(LateSession):
+    """For what only reads: each statement by itself, without a round trip to begin a transaction and one to end it."""
+
+    def get_bind(self, *args: Any, **kwargs: Any) -> Any:
+        return _without_transactions(engine())
+
+    def flush(self, *args: Any, **kwargs: Any) -> None:
+        changed = [*self.new, *self.dirty, *self.deleted]
+        assert not changed, f"a session that only reads was given something to write: {changed}"
+
+
 sessions: sessionmaker[Session] = sessionmaker(class_=LateSession, expire_on_commit=False)
+readers: sessionmaker[ReadingSession] = sessionmaker(class_=ReadingSession, expire_on_commit=False)
 
 
 def transact(work: Callable[[Session], T]) -> T:
@@ -106,3 +145,4 @@ def forget() -> None:
     if engine.cache_info().currsize:
         engine().dispose()
     engine.cache_clear()
+    _without_transactions.cache_clear()

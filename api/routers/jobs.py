@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from api.authentication import SubmitterDep, ViewerDep
 from api.bodies import Change, Retry, parse_body, parse_spec
-from api.dependencies import SessionDep
+from api.dependencies import ReadingDep, SessionDep
 from api.etags import IfMatch, check_unchanged, is_known, job_etag, not_modified
 from api.filters import FiltersDep
 from api.json_bodies import JsonBody, OptionalJsonBody
@@ -18,7 +18,7 @@ from api.once import IdempotencyKey, Once
 from api.openapi import DRY_RUN, SPEC_BODY, problems, takes
 from api.pages import Cursor, Limit, cut, link_next
 from api.submitting import estimated, submitted
-from api.views.base import ListView
+from api.views.base import ListView, written
 from api.views.data import ArtifactView, CheckpointView
 from api.views.experiments import ExperimentView
 from api.views.jobs import EventView, JobListView, JobRow, JobView
@@ -58,40 +58,39 @@ def submit_job(
     return Once(request, session, principal, idempotency_key).answer(body, submit)
 
 
-@router.get("", response_model=JobListView, response_model_exclude_unset=True, responses=problems(400))
+@router.get("", response_model=JobListView, responses=problems(400))
 def list_jobs(
     request: Request,
-    response: Response,
     principal: ViewerDep,
-    session: SessionDep,
+    session: ReadingDep,
     filters: FiltersDep,
     sort: Annotated[str, Query(description=", ".join(jobs.SORTS))] = "-submitted_at",
     limit: Limit = 50,
     cursor: Cursor = None,
     count: Annotated[bool, Query(description="Also count, at most 10,000.")] = False,
-) -> Any:
+) -> Response:
     """Jobs that you may see; filters are joined by and, a repeated one by or."""
     page = jobs.page(session, principal, filters, sort, limit, cursor, count)
     rows = " ".join(f"{job.id} {job.version}.{job.live}" for job in page.items)
     tag = f'"{hashlib.sha256(f"{rows} {page.total}".encode()).hexdigest()[:32]}"'
     if is_known(request, tag):
         return not_modified(tag)
-    response.headers["ETag"] = tag
-    link_next(request, response, page.next_cursor)
     items = [JobRow.of(job) for job in page.items]
     counted = {} if page.total is None else {"count": page.total}
-    return JobListView(items=items, next_cursor=page.next_cursor, **counted)
+    view = JobListView(items=items, next_cursor=page.next_cursor, **counted)
+    answer = written(view, {"ETag": tag}, exclude_unset=True)
+    link_next(request, answer, page.next_cursor)
+    return answer
 
 
 @router.get("/{job_id}", response_model=JobView)
-def get_job(job_id: UUID, request: Request, response: Response, principal: ViewerDep, session: SessionDep) -> Any:
+def get_job(job_id: UUID, request: Request, principal: ViewerDep, session: ReadingDep) -> Response:
     """One job: its row, why it waits, how far it is, where to go on. 304 when nothing has changed."""
     job = jobs.get(session, job_id, principal)
     tag = job_etag(job)
     if is_known(request, tag):
         return not_modified(tag)
-    response.headers["ETag"] = tag
-    return JobView.whole(session, job)
+    return written(JobView.whole(session, job), {"ETag": tag})
 
 
 @router.post("/{job_id}/cancel", status_code=202, response_model=JobView, responses=problems(409))

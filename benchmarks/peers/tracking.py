@@ -1,6 +1,7 @@
 """Runs, metrics and lists against MLflow's server: both over HTTP on one kept connection, one server process each.
 
-Both hold 1,000 runs; what is asked for in turn is one more, one of them, the newest 100, and a curve of 1,000 points.
+Both hold 1,000 runs; what is asked for in turn is one more, one of them, the newest 100, a curve of 1,000 points, and
+100 runs that differ in their seed: one request here, 100 there, where a run is made by itself.
 """
 
 import itertools
@@ -19,7 +20,7 @@ from benchmarks.peers import PYTHON
 from benchmarks.rounds import Comparison, compare
 from store import embedded
 
-RUNS, LISTED, POINTS = 1000, 100, 1000
+RUNS, LISTED, POINTS, GRID = 1000, 100, 1000, 100
 API = "/api/2.0/mlflow"
 CALLS = 5  # in a round: one takes a few milliseconds
 
@@ -59,6 +60,13 @@ def measure(rounds: int) -> Iterator[Comparison]:
             asked = {"run_id": run, "metric_key": "loss", "max_results": str(POINTS)}
             return _answer(theirs.get(f"{API}/metrics/get-history", params=asked))["metrics"]
 
+        def grid() -> Any:
+            asked = {"kind": "experiment", "name": f"grid-{next(number)}", "base": EVALUATION, "seeds": [*range(GRID)]}
+            return _answer(ours.post("/jobs", json=asked))
+
+        def grid_there() -> Any:
+            return [create_there() for _ in range(GRID)]
+
         assert read()["id"] == str(job)
         assert read_there()["run"]["info"]["run_id"] == run
         assert len(listed()) == len(listed_there()) == LISTED
@@ -70,6 +78,10 @@ def measure(rounds: int) -> Iterator[Comparison]:
             ("a curve of 1,000 points, MLflow", curve, curve_there),
         ):
             yield compare(name, _often(own), _often(other), work=CALLS, unit="calls/s", rounds=rounds)
+        assert len(grid()["members"]) == GRID
+        yield compare(
+            "100 runs that differ in a seed, MLflow", grid, grid_there, work=GRID, unit="runs/s", rounds=rounds
+        )
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The app behind a socket."""
 
+import asyncio
 import ipaddress
 import logging
 import signal
@@ -18,11 +19,17 @@ _KEEP_ALIVE_S = 65  # longer than clients keep theirs: they close, so that no re
 
 
 class Server(uvicorn.Server):
-    """Ends the streams first: they would keep a graceful stop waiting."""
+    """Ends the streams first: they would keep a graceful stop waiting. Sees to itself twice a second, not ten times."""
 
     def __init__(self, config: uvicorn.Config, streams: Streams) -> None:
         super().__init__(config)
         self._streams = streams
+
+    async def main_loop(self) -> None:
+        counter = 0  # of tenths of a second
+        while not await self.on_tick(counter):
+            counter += 5
+            await asyncio.sleep(0.5)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._streams.leave()

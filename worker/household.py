@@ -59,7 +59,7 @@ class Household:
     members: list[Member]
     stopping: bool = False
 
-    def run(self, pause: float = 0.5) -> None:
+    def run(self, pause: float = 1.0) -> None:
         # A flag, no Event: its lock may be held by the very thread that the signal interrupts.
         for sign in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sign, self._stop)

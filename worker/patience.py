@@ -32,6 +32,17 @@ def reach(work: Callable[[Session], T]) -> T:
         raise
 
 
+def look(work: Callable[[Session], T]) -> T:
+    """The same for what only reads."""
+    try:
+        with database.readers() as session:
+            return work(session)
+    except (DBAPIError, psycopg.Error) as error:
+        if database.is_away(error):
+            raise Unreachable(str(error).splitlines()[0]) from error
+        raise
+
+
 def insist(work: Callable[[Session], T]) -> T:
     """The same, again and again for as long as the database is away. `work` must bear being done twice."""
     tries = 0

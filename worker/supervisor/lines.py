@@ -1,5 +1,6 @@
 """Reads events.jsonl as it grows: whole lines alone, in portions, and past what no one can read."""
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +34,7 @@ def read_portion(folder: Path, offset: int) -> Portion:
 def size(folder: Path) -> int:
     """Bytes written so far, half lines included."""
     try:
-        return (folder / EVENTS_FILE).stat().st_size
+        return os.stat(f"{folder}/{EVENTS_FILE}").st_size  # five times a second: to join a Path takes ten times as long
     except FileNotFoundError:
         return 0
 

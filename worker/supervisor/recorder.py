@@ -14,12 +14,13 @@ from store.attempts import Lease, Orders
 from store.errors import AlreadyRecorded
 from store.states import Desired, StopFor
 from worker.ingest import ingest
-from worker.patience import insist, reach
+from worker.patience import insist, look, reach
 from worker.supervisor.lines import PORTION, Portion, read_portion, size
 from worker.supervisor.supervise import Answer
 
 Run = Callable[[Callable[[Session], Orders]], Orders]  # how a transaction is run: once, or until it succeeds
 
+WATCHED_S = 60.0
 PATIENT = (Progress, Metrics, Warned)  # these may wait for the next beat; all others are told at once
 
 
@@ -27,7 +28,8 @@ PATIENT = (Progress, Metrics, Warned)  # these may wait for the next beat; all o
 class Beat:
     """Seconds between what is told and asked."""
 
-    talk: float = 2.0  # new lines are told, wishes are heard
+    ask: float = 2.0  # for wishes; in the first minute, when somebody looks on, all is told as often
+    tell: float = 5.0  # what has time: curves, progress, warnings
     heartbeat: float = 10.0  # even when there is nothing to tell
     sample: float = 15.0  # of the machine's curves
 
@@ -48,6 +50,7 @@ class Recorder:
     _passed_on: bool = False  # the wish to stop, to the run; the database knows
     _seen: int = -1  # size of the file at the last look
     _portion: Portion = field(init=False)  # read, and not told yet
+    _began: float = field(default_factory=time.monotonic)
     _asked: float = -inf
     _away: bool = False  # at the last try
     _beaten: float = -inf
@@ -60,16 +63,22 @@ class Recorder:
         now, portion = time.monotonic(), self._look()
         urgent = any(not isinstance(event, PATIENT) for event in portion.events)
         # A database that is away is not asked more often because there is more to tell: each try may take seconds.
-        if now - self._asked < self.beat.talk and (self._away or not urgent):
+        if now - self._asked < self.beat.ask and (self._away or not urgent):
             return None
         self._asked, self._away = now, True
-        if portion.events or self.extra or now - self._beaten >= self.beat.heartbeat:
+        if urgent or now - self._beaten >= self._pause(now, bool(portion.events or self.extra)):
             answer = self._answer(self._tell(portion), confirmed=True)
             self._beaten = now
         else:
-            answer = self._answer(reach(lambda session: attempts.orders(session, self.lease)), confirmed=False)
+            answer = self._answer(look(lambda session: attempts.orders(session, self.lease)), confirmed=False)
         self._away = False
         return answer
+
+    def _pause(self, now: float, news: bool) -> float:
+        """Seconds from one beat to the next."""
+        if not news:
+            return self.beat.heartbeat
+        return self.beat.ask if now - self._began < WATCHED_S else self.beat.tell
 
     def finish(self, close: Callable[[Session, StopFor | None], object]) -> None:
         """The last lines, then the end, tried for as long as the database is away. Raises Fenced.

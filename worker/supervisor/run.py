@@ -241,7 +241,7 @@ class Ran:
 
 def beats(times: LeaseTimes) -> Beat:
     """How often to talk under these lease times."""
-    return Beat(talk=min(2.0, times.heartbeat), heartbeat=times.heartbeat)
+    return Beat(ask=min(2.0, times.heartbeat), tell=min(5.0, times.heartbeat), heartbeat=times.heartbeat)
 
 
 def count_nodes(session: Session) -> int:

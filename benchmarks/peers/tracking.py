@@ -1,17 +1,21 @@
 """Runs, metrics and lists against MLflow's server: both over HTTP on one kept connection, one server process each.
 
 Both hold 1,000 runs; what is asked for in turn is one more, one of them, the newest 100, a curve of 1,000 points, and
-100 runs that differ in their seed: one request here, 100 there, where a run is made by itself.
+100 runs that differ in their seed: one request here, 100 there, where a run is made by itself. The client is a thin
+one, so that the servers are what is compared.
 """
 
 import itertools
+import json
 import os
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx2
 
@@ -27,42 +31,43 @@ CALLS = 5  # in a round: one takes a few milliseconds
 
 def measure(rounds: int) -> Iterator[Comparison]:
     """A row for each kind of request."""
-    with full_lab() as lab, lab.served() as ours, _mlflow() as theirs:
+    with full_lab() as lab, lab.served() as api, _mlflow() as mlflow:
+        ours, theirs = _Thin(api), _Thin(mlflow)
         lab.finish(RUNS)
         job = lab.measure(10 * POINTS, POINTS)
         experiment, run = _fill(theirs)
         number = itertools.count()
 
         def create() -> Any:
-            return _answer(ours.post("/jobs", json={**EVALUATION, "name": f"run-{next(number)}"}))
+            return ours.post("/jobs", {**EVALUATION, "name": f"run-{next(number)}"})
 
         def create_there() -> Any:
             asked = {"experiment_id": experiment, "run_name": f"run-{next(number)}", "start_time": _now()}
-            return _answer(theirs.post(f"{API}/runs/create", json=asked))
+            return theirs.post(f"{API}/runs/create", asked)
 
         def read() -> Any:
-            return _answer(ours.get(f"/jobs/{job}"))
+            return ours.get(f"/jobs/{job}")
 
         def read_there() -> Any:
-            return _answer(theirs.get(f"{API}/runs/get", params={"run_id": run}))
+            return theirs.get(f"{API}/runs/get", run_id=run)
 
         def listed() -> Any:
-            return _answer(ours.get("/jobs", params={"limit": LISTED}))["items"]
+            return ours.get("/jobs", limit=LISTED)["items"]
 
         def listed_there() -> Any:
             asked = {"experiment_ids": [experiment], "max_results": LISTED}
-            return _answer(theirs.post(f"{API}/runs/search", json=asked))["runs"]
+            return theirs.post(f"{API}/runs/search", asked)["runs"]
 
         def curve() -> Any:
-            return _answer(ours.get(f"/jobs/{job}/metrics", params={"names": "loss/1", "points": POINTS}))["series"][0]
+            return ours.get(f"/jobs/{job}/metrics", names="loss/1", points=POINTS)["series"][0]
 
         def curve_there() -> Any:
-            asked = {"run_id": run, "metric_key": "loss", "max_results": str(POINTS)}
-            return _answer(theirs.get(f"{API}/metrics/get-history", params=asked))["metrics"]
+            asked = {"run_id": run, "metric_key": "loss", "max_results": POINTS}
+            return theirs.get(f"{API}/metrics/get-history", **asked)["metrics"]
 
         def grid() -> Any:
             asked = {"kind": "experiment", "name": f"grid-{next(number)}", "base": EVALUATION, "seeds": [*range(GRID)]}
-            return _answer(ours.post("/jobs", json=asked))
+            return ours.post("/jobs", asked)
 
         def grid_there() -> Any:
             return [create_there() for _ in range(GRID)]
@@ -104,25 +109,42 @@ def _mlflow() -> Iterator[httpx2.Client]:
                 server.terminate()
 
 
-def _fill(http: httpx2.Client) -> tuple[str, str]:
+class _Thin:
+    """One kept connection to where a client leads, with its headers; answers are read as JSON."""
+
+    def __init__(self, client: httpx2.Client) -> None:
+        self._connection = HTTPConnection(client.base_url.host, client.base_url.port, timeout=120)
+        key = client.headers.get("Authorization")
+        self._headers = {"Content-Type": "application/json", **({"Authorization": key} if key else {})}
+
+    def get(self, path: str, **asked: Any) -> Any:
+        return self._answer("GET", f"{path}?{urlencode(asked)}" if asked else path)
+
+    def post(self, path: str, body: Any) -> Any:
+        return self._answer("POST", path, json.dumps(body).encode())
+
+    def _answer(self, method: str, path: str, body: bytes | None = None) -> Any:
+        self._connection.request(method, path, body, self._headers)
+        answer = self._connection.getresponse()
+        told = answer.read()
+        assert answer.status < 300, told
+        return json.loads(told)
+
+
+def _fill(http: _Thin) -> tuple[str, str]:
     """1,000 runs, of which one has a curve: its experiment and its id."""
-    experiment = _answer(http.post(f"{API}/experiments/create", json={"name": "bench"}))["experiment_id"]
+    experiment = http.post(f"{API}/experiments/create", {"name": "bench"})["experiment_id"]
     run = ""
     for i in range(RUNS):
         asked = {"experiment_id": experiment, "run_name": f"run-{i}", "start_time": _now()}
-        run = _answer(http.post(f"{API}/runs/create", json=asked))["run"]["info"]["run_id"]
+        run = http.post(f"{API}/runs/create", asked)["run"]["info"]["run_id"]
     points = [{"key": "loss", "value": 1 / (i + 1), "step": i, "timestamp": _now()} for i in range(POINTS)]
-    _answer(http.post(f"{API}/runs/log-batch", json={"run_id": run, "metrics": points}))
+    http.post(f"{API}/runs/log-batch", {"run_id": run, "metrics": points})
     return experiment, run
 
 
 def _often(call: Any) -> Any:
     return lambda: [call() for _ in range(CALLS)]
-
-
-def _answer(answer: httpx2.Response) -> Any:
-    assert answer.is_success, answer.text
-    return answer.json()
 
 
 def _now() -> int:

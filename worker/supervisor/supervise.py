@@ -1,9 +1,11 @@
 """The loop around a running child: look, tell, obey, until it has ended."""
 
+import os
+import select
 import subprocess
 import threading
-import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
 from types import TracebackType
@@ -31,7 +33,7 @@ class Tick(Protocol):
 class Pace:
     """Seconds. `quiet` and `fence` count from the sending of the last heartbeat that was confirmed."""
 
-    look: float = 0.2
+    look: float = 0.5  # the end of the run is seen at once
     quiet: float = inf  # then ask the run to save: another machine may soon own the job
     fence: float = inf  # then kill it: another machine may own the job
 
@@ -58,7 +60,8 @@ class Fence:
         self._thread = threading.Thread(target=self._watch, name="fence")
 
     def _watch(self) -> None:
-        while not self._over.wait(self.pace.look):
+        pause = min(1.0, max(self.pace.look, self.pace.fence / 100))
+        while not self._over.wait(pause):
             now = boottime()
             if now - self._looked > self.pace.fence / 4:  # this process stood still: let the loop ask first
                 self._excused = now + self.pace.fence / 20
@@ -93,7 +96,7 @@ def supervise(child: "subprocess.Popen[bytes]", tick: Tick, leaving: Leaving, pa
 
     Raises whatever the tick raises other than Unreachable; the child may then still run and is the caller's to kill.
     """
-    with Fence(leaving, pace) as fence:
+    with Fence(leaving, pace) as fence, _end_of(child) as ended:
         while (code := child.poll()) is None:
             reap(spare=child.pid)
             now = boottime()
@@ -104,5 +107,17 @@ def supervise(child: "subprocess.Popen[bytes]", tick: Tick, leaving: Leaving, pa
                         leaving.by(now + answer.grace)
             if now - fence.heard <= pace.fence:  # else it is the fence's
                 leaving.step(now)
-            time.sleep(pace.look)
+            ended.poll(1000 * pace.look)
     return End(code, self_fenced=fence.fell)
+
+
+@contextmanager
+def _end_of(child: "subprocess.Popen[bytes]") -> Iterator[select.poll]:
+    """What waits for the child to end, for milliseconds at the most."""
+    descriptor = os.pidfd_open(child.pid)
+    ended = select.poll()
+    ended.register(descriptor, select.POLLIN)
+    try:
+        yield ended
+    finally:
+        os.close(descriptor)

@@ -188,7 +188,8 @@ def decide(reason: Reason, facts: Facts) -> Decision:
             to, why = JobState.failed, NO_PROGRESS
             detail = f"{silent} attempts in a row were lost without a new checkpoint; the last one to {reason}."
         else:
-            wait = backoff_s(silent - 1)
+            # What got further is not going round in circles: it goes on at once (record 85 of DECISIONS).
+            wait = 0.0 if facts.saved else backoff_s(silent - 1)
     elif end.budget is Budget.launch:
         rejected = facts.rejections + 1
         wait = backoff_s(facts.rejections)

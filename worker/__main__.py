@@ -73,7 +73,9 @@ def node() -> None:
     from worker.loops import Loop
     from worker.node import PAUSE, NodeLoop
 
-    loop = Loop("node", NodeLoop().look, settings().times.scaled(PAUSE))
+    node_loop = NodeLoop()
+    loop = Loop("node", node_loop.look, settings().times.scaled(PAUSE))
+    node_loop.wake = loop.wake
     _until_told(loop.run, loop.stop)
 
 

@@ -21,11 +21,17 @@ from worker.supervisor.verdict import tail_of
 log = logging.getLogger(__name__)
 
 
+def supervisor_of(part: LivePart) -> Identity | None:
+    """The part's supervisor, alive or not; None when it has had none."""
+    if part.pid is None or part.pid_start is None or part.pid_ns is None or part.boot_id is None:
+        return None
+    return Identity(part.pid, part.pid_start, part.pid_ns, part.boot_id)
+
+
 def is_orphan(part: LivePart) -> bool:
     """Whether the part has had a supervisor, and it is gone."""
-    if part.pid is None or part.pid_start is None or part.pid_ns is None or part.boot_id is None:
-        return False
-    return not lives(Identity(part.pid, part.pid_start, part.pid_ns, part.boot_id))
+    supervisor = supervisor_of(part)
+    return supervisor is not None and not lives(supervisor)
 
 
 def bury(part: LivePart) -> bool:

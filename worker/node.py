@@ -3,8 +3,10 @@
 import logging
 import os
 import subprocess
+import threading
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -19,11 +21,11 @@ from store.nodes import FoundDevice
 from store.settings import settings
 from store.states import PartState
 from worker import here
-from worker.burial import bury, is_orphan
+from worker.burial import bury, is_orphan, supervisor_of
 from worker.claim import take_up
 from worker.logs import bound
 from worker.marks import Mark, marked
-from worker.processes import kill_all
+from worker.processes import Identity, ends, kill_all, lives
 from worker.settings import node_folder
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,7 @@ class NodeLoop:
     """One look at this machine and at what the database believes of it."""
 
     node_id: uuid.UUID | None = None
+    wake: Callable[[], None] = lambda: None  # for the next look, as soon as a supervisor has ended
     _doubtful: dict[int, Mark] = field(default_factory=dict)  # seen once with the mark of what is over
 
     def look(self) -> None:
@@ -58,6 +61,14 @@ class NodeLoop:
                 self._look_after(part, believed.node_id)
         self._clear_devices(believed)
         self._sweep(seen, {part.lease for part in believed.parts})
+        if supervisors := [one for part in believed.parts if (one := supervisor_of(part)) and lives(one)]:
+            threading.Thread(target=self._watch, args=[supervisors], name="watch", daemon=True).start()
+
+    def _watch(self, supervisors: list[Identity]) -> None:
+        """Until the next look is due. One that was killed can tell nobody, and its job could be stepping again."""
+        with suppress(ProcessLookupError), ends(one.pid for one in supervisors) as ended:
+            if ended.wait(settings().times.scaled(PAUSE)):
+                self.wake()
 
     def _tell(self) -> "Believed":
         if self.node_id is not None:

@@ -2,11 +2,12 @@
 
 import ctypes
 import os
+import select
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,30 @@ class Identity(NamedTuple):
     start: int  # ticks since boot
     pid_ns: int  # inode
     boot_id: str
+
+
+class Ends:
+    """Waits for any of some living processes to end."""
+
+    def __init__(self, descriptors: Iterable[int]) -> None:
+        self._poll = select.poll()
+        for descriptor in descriptors:
+            self._poll.register(descriptor, select.POLLIN)
+
+    def wait(self, seconds: float) -> bool:
+        """Whether one has ended, within the time."""
+        return bool(self._poll.poll(1000 * seconds))
+
+
+@contextmanager
+def ends(pids: Iterable[int]) -> Iterator[Ends]:
+    """Of these processes. Raises ProcessLookupError for one that is not there."""
+    with ExitStack() as stack:
+        descriptors = []
+        for pid in pids:
+            descriptors.append(os.pidfd_open(pid))
+            stack.callback(os.close, descriptors[-1])
+        yield Ends(descriptors)
 
 
 class Entry(NamedTuple):

@@ -72,6 +72,11 @@ def test_a_new_checkpoint_forgives_the_losses_before() -> None:
     assert (decision.to, decision.infra_without_progress) == (JobState.queued, 1)
 
 
+def test_what_was_lost_after_a_checkpoint_goes_on_at_once_and_what_got_nowhere_waits() -> None:
+    assert decide(Reason.supervisor_lost, FRESH._replace(saved=True)).wait_s == 0
+    assert decide(Reason.supervisor_lost, FRESH).wait_s == 10
+
+
 @pytest.mark.parametrize("reason", [reason for reason in Reason if reason is not Reason.ok])
 def test_a_cancel_wins_over_everything_but_success(reason: Reason) -> None:
     asked = FRESH._replace(stop_for=StopFor.cancel)

@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+import threading
 import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pytest
 from sqlalchemy import func, select, update
 
 from cmac_core.events import DatasetMade, Ended
@@ -63,6 +65,19 @@ def test_a_supervisor_that_lives_is_left_alone(stage: "Stage") -> None:
     assert supervisor.poll() is None
     assert stage.job(job).state == JobState.running
     assert carrying(here.mark(lease))
+
+
+def test_the_end_of_a_supervisor_wakes_the_loop(stage: "Stage", monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.node.PAUSE", 1e6)
+    job, _, supervisor = stage.run(DEAF)
+    stage.until((stage.folder_of(job) / "said").exists)
+    woken = threading.Event()
+    loop = NodeLoop(stage.node)
+    loop.wake = woken.set
+    loop.look()
+    assert not woken.wait(0.2), "nothing has ended"
+    supervisor.kill()
+    assert woken.wait(10)
 
 
 def test_a_dead_supervisor_leaves_no_process_no_lease_and_no_line_behind(stage: "Stage") -> None:

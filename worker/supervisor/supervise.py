@@ -1,18 +1,15 @@
 """The loop around a running child: look, tell, obey, until it has ended."""
 
-import os
-import select
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 from worker.patience import Unreachable
-from worker.processes import boottime, reap
+from worker.processes import boottime, ends, reap
 from worker.supervisor.leaving import Leaving, kill_attempt
 
 
@@ -96,7 +93,7 @@ def supervise(child: "subprocess.Popen[bytes]", tick: Tick, leaving: Leaving, pa
 
     Raises whatever the tick raises other than Unreachable; the child may then still run and is the caller's to kill.
     """
-    with Fence(leaving, pace) as fence, _end_of(child) as ended:
+    with Fence(leaving, pace) as fence, ends([child.pid]) as ended:
         while (code := child.poll()) is None:
             reap(spare=child.pid)
             now = boottime()
@@ -107,17 +104,5 @@ def supervise(child: "subprocess.Popen[bytes]", tick: Tick, leaving: Leaving, pa
                         leaving.by(now + answer.grace)
             if now - fence.heard <= pace.fence:  # else it is the fence's
                 leaving.step(now)
-            ended.poll(1000 * pace.look)
+            ended.wait(pace.look)
     return End(code, self_fenced=fence.fell)
-
-
-@contextmanager
-def _end_of(child: "subprocess.Popen[bytes]") -> Iterator[select.poll]:
-    """What waits for the child to end, for milliseconds at the most."""
-    descriptor = os.pidfd_open(child.pid)
-    ended = select.poll()
-    ended.register(descriptor, select.POLLIN)
-    try:
-        yield ended
-    finally:
-        os.close(descriptor)

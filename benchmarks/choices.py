@@ -54,11 +54,8 @@ CHOICES: dict[str, dict[str, Any]] = {
     "groups of 8, lambda 0": {"model": {"bn_group": 8}, "loss": {"lambda_ac": 0, "ramp": None}},
     "constant rate": {"optim": {"schedule": "constant"}},
     "lr .006": {"optim": {"lr": 0.006}},
-    "lr .003": {"optim": {"lr": 0.003}},
-    "lr .003, lambda 0": {"optim": {"lr": 0.003}, "loss": {"lambda_ac": 0, "ramp": None}},
+    "lr .004": {"optim": {"lr": 0.004}},  # the default before, and what was scored by equal shares had it
     "lr .002": {"optim": {"lr": 0.002}},
-    "lr .003, lambda 3": {"optim": {"lr": 0.003}, "loss": {"lambda_ac": 3}},
-    "lr .003, lambda 6": {"optim": {"lr": 0.003}, "loss": {"lambda_ac": 6}},
     "2 stages, width 16, lambda .25": {"model": {"stages": 2, "width": 16}, "loss": {"lambda_ac": 0.25}},
 }
 # Title, job, modality, value, and the controls from which the value must keep its distance.

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 WIDE = 64  # channels on both sides from which a product pays
+MANY = 2**10  # cells of a clip, above which copies that shift frames cost more than calls
 WORK = 2**24  # multiplications below which calls cost as much as work: small trainings stay the library's
 
 
@@ -116,18 +117,42 @@ class _Time(torch.autograd.Function):
 
 
 def _weight_gradient_in_time(x: Tensor, gradient: Tensor, stride: int) -> Tensor:
-    """(C', C, 3, 1) by one product over all cells of all frames; what is shifted is the smaller where both can be."""
+    """(C', C, 3, 1) by products over all cells of all frames."""
     sent, came = x.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)  # (B, T, cells, C)
+    by_taps = (
+        came.shape[1] * came.shape[2] >= MANY and came.dtype.itemsize >= 4
+    )
+    taps = _of_taps(sent, came, stride) if by_taps else _of_shifted(sent, came, stride)
+    return taps.unsqueeze(3)
+
+
+def _of_taps(sent: Tensor, came: Tensor, stride: int) -> Tensor:
+    """A product for each tap and clip, of frames as they lie in memory."""
+    taps = []
+    for tap in range(3):
+        # Frame t of the result sees frame stride * t + tap - 1, where there is one.
+        first, last = int(tap == 0), min(came.shape[1], (sent.shape[1] - tap) // stride + 1)
+        seen = slice(stride * first + tap - 1, stride * (last - 1) + tap, stride)
+        told, looked_at = came[:, first:last].flatten(1, 2), sent[:, seen].flatten(1, 2)
+        total = told.new_zeros(told.shape[2], looked_at.shape[2])
+        for one, other in zip(told, looked_at, strict=True):
+            total.addmm_(one.T, other)
+        taps.append(total)
+    return torch.stack(taps, 2)
+
+
+def _of_shifted(sent: Tensor, came: Tensor, stride: int) -> Tensor:
+    """One product for all taps of small maps; what is shifted is the smaller where both can be."""
     steps = came.shape[1]
     if stride == 1:
         wide = F.pad(came, (0, 0, 0, 0, 1, 1))
         shifted = torch.cat([wide[:, 2 - tap : 2 - tap + steps] for tap in range(3)], 3)
-        taps = (shifted.flatten(0, 2).T @ sent.flatten(0, 2)).view(3, gradient.shape[1], -1).transpose(0, 1)
+        taps = (shifted.flatten(0, 2).T @ sent.flatten(0, 2)).view(3, came.shape[3], -1).transpose(0, 1)
     else:
         wide = F.pad(sent, (0, 0, 0, 0, 1, 1))
         shifted = torch.cat([wide[:, tap : tap + stride * (steps - 1) + 1 : stride] for tap in range(3)], 3)
-        taps = (came.flatten(0, 2).T @ shifted.flatten(0, 2)).view(gradient.shape[1], 3, -1)
-    return taps.transpose(1, 2).unsqueeze(3)
+        taps = (came.flatten(0, 2).T @ shifted.flatten(0, 2)).view(came.shape[3], 3, -1)
+    return taps.transpose(1, 2)
 
 
 def _library(

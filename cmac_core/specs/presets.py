@@ -64,7 +64,7 @@ SCALES: dict[str, dict[str, Overlay]] = {
                 "algorithm": "adamw",
                 "batch": 16,
                 "epochs": 16,
-                "lr": 0.004,
+                "lr": 0.003,
                 "warmup_epochs": 0.5,
                 "schedule": "cosine",
             },

@@ -44,8 +44,12 @@ def test_a_bias_is_added_to_few_cells_and_to_many() -> None:
         torch.testing.assert_close(conv_frames(x, weight, bias, 1, 1), F.conv2d(x, weight, bias, 1, 1))
 
 
+@pytest.mark.parametrize("many", [0, 2**10], ids=["a product a tap", "one product"])
 @pytest.mark.parametrize(("frames", "stride"), [(1, 1), (4, 1), (5, 1), (1, 2), (4, 2), (5, 2)])
-def test_time_is_convolved_as_by_the_library(frames: int, stride: int) -> None:
+def test_time_is_convolved_as_by_the_library(
+    frames: int, stride: int, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convolution, "MANY", many)
     x, weight = noise(2, 64, frames, 6), noise(65, 64, 3, 1)
     y, wanted = conv_time(x, weight, None, stride), F.conv2d(x, weight, None, (stride, 1), (1, 0))
     torch.testing.assert_close(y, wanted)

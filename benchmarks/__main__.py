@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import checkpoints, clips, evaluation, loop, memory, peers, service, start_up, step, transport
+from benchmarks import checkpoints, clips, evaluation, loop, memory, peers, service, start_up, step, supply, transport
 from benchmarks.peers import neighbours, ray_jobs, sound_by_ffmpeg, torchcodec, tracking
 from benchmarks.rounds import Comparison, Growth, Limit, StepTime
 
@@ -111,6 +111,7 @@ def limits(quick: bool) -> Iterator[Limit | Growth]:
     """What may take no longer than it should, as it is found."""
     yield from service.measure(quick)
     if not quick:
+        yield from supply.waits()
         yield from start_up.measure(7)
 
 

@@ -96,9 +96,9 @@ def _bare(service: OwnService, dataset: Path) -> float:
 def _again(service: OwnService) -> float:
     """Seconds from a SIGKILL to a supervisor and all below it until the job steps again, from its last checkpoint."""
     job = service.client.submit({**TRAINING, "checkpoints": {"every_epochs": 1}})
-    until(lambda: any((service.home / "jobs" / job.id / "epoch-1" / "checkpoints").glob("step-*/state.pt")))
-    ranks = [process for process in psutil.process_iter() if job.id in " ".join(_told(process))]
-    supervisor = next(one for one in ranks[0].parents() if "worker.supervisor" in _told(one))
+    until(lambda: told(service.home / "jobs" / job.id / "epoch-1", b'"type":"saved"'))
+    ranks = [process for process in psutil.process_iter() if job.id in " ".join(_command(process))]
+    supervisor = next(one for one in ranks[0].parents() if "worker.supervisor" in _command(one))
     began = time.monotonic()
     for process in (supervisor, *ranks):
         process.kill()
@@ -109,7 +109,7 @@ def _again(service: OwnService) -> float:
     return seconds
 
 
-def _told(process: psutil.Process) -> list[str]:
+def _command(process: psutil.Process) -> list[str]:
     try:
         return list(process.cmdline())
     except psutil.Error:  # it has ended
@@ -132,8 +132,13 @@ def _share(service: OwnService) -> float:
 
 def stepped(folder: Path) -> bool:
     """Whether a run has told of a step."""
+    return told(folder, b'"phase":"train"')
+
+
+def told(folder: Path, what: bytes) -> bool:
+    """Whether a run has told of something."""
     try:
-        return b'"phase":"train"' in (folder / "events.jsonl").read_bytes()
+        return what in (folder / "events.jsonl").read_bytes()
     except FileNotFoundError:
         return False
 

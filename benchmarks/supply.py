@@ -19,7 +19,7 @@ from cmac_core.data.loader import Cut, Loader
 from cmac_core.data.sampler import Position, Sampler
 
 CLIPS_PER_S, CORES = 250, 16  # what a training at the paper's size takes of an H200, and the cores beside it
-CLIPS, BATCH, WARM, STEPS = 32, 16, 3, 12
+CLIPS, BATCH, WARM, STEPS = 32, 16, 8, 12
 CUT = Cut(frames=30, fps=30.0, sample_rate=RATE)
 
 

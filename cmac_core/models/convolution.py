@@ -119,9 +119,7 @@ class _Time(torch.autograd.Function):
 def _weight_gradient_in_time(x: Tensor, gradient: Tensor, stride: int) -> Tensor:
     """(C', C, 3, 1) by products over all cells of all frames."""
     sent, came = x.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)  # (B, T, cells, C)
-    by_taps = (
-        came.shape[1] * came.shape[2] >= MANY and came.dtype.itemsize >= 4
-    )
+    by_taps = came.shape[1] * came.shape[2] >= MANY and came.dtype.itemsize >= 4
     taps = _of_taps(sent, came, stride) if by_taps else _of_shifted(sent, came, stride)
     return taps.unsqueeze(3)
 

@@ -6,7 +6,7 @@ import uuid
 
 import psycopg
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -86,6 +86,32 @@ def test_who_falls_silent_in_a_transaction_keeps_no_rows(open_lab: Lab, monkeypa
             assert database.is_away(caught.value), "it comes back with the next connection"
     finally:
         engine.dispose()
+
+
+def test_a_connection_that_died_while_it_rested_is_replaced(open_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "RESTED_S", 0.0)
+    engine = database.create(database.url())
+    try:
+        with engine.connect() as connection:
+            backend = connection.scalar(text("SELECT pg_backend_pid()"))
+        open_lab.session.execute(select(func.pg_terminate_backend(backend)))
+        with engine.connect() as connection:
+            assert connection.scalar(text("SELECT pg_backend_pid()")) != backend
+    finally:
+        engine.dispose()
+
+
+def test_who_only_reads_has_no_transaction_and_writes_no_rows(open_lab: Lab) -> None:
+    job = open_lab.submit("retrieval").id
+    open_lab.session.commit()
+    with database.readers() as session:
+        found = session.get_one(Job, job)
+        idle = select(text("state")).select_from(text("pg_stat_activity")).where(text("pid = :pid"))
+        backend = session.scalar(text("SELECT pg_backend_pid()"))
+        assert open_lab.session.scalar(idle, {"pid": backend}) == "idle"
+        found.name = "another"
+        with pytest.raises(AssertionError, match="only reads"):
+            session.flush()
 
 
 def test_options_of_the_address_stay(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,17 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("api", "worker", "store", "client", "cmac_core", "migrations", "benchmarks", "chaos", "afternoon")
 
 
+@cache
+def all_calls() -> list[tuple[Path, str, ast.Call]]:
+    """Every call in the source and what is called."""
+    files = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+    nodes = ((path, node) for path in files for node in ast.walk(ast.parse(path.read_text())))
+    return [(path, ast.unparse(node.func), node) for path, node in nodes if isinstance(node, ast.Call)]
+
+
 def calls(name: str) -> Iterator[tuple[Path, ast.Call]]:
     """All calls of a function or method of that name."""
-    for folder in FOLDERS:
-        for path in (ROOT / folder).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(name):
-                    yield path, node
+    return ((path, node) for path, called, node in all_calls() if called.endswith(name))
 
 
 def keyword(call: ast.Call, name: str) -> object:

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import psycopg
@@ -24,19 +25,20 @@ class Unreachable(Exception):
 
 def reach(work: Callable[[Session], T]) -> T:
     """One transaction. Raises Unreachable when the database is away; the work may then be done or not."""
-    try:
+    with _reaching():
         return database.transact(work)
-    except (DBAPIError, psycopg.Error) as error:
-        if database.is_away(error):
-            raise Unreachable(str(error).splitlines()[0]) from error
-        raise
 
 
 def look(work: Callable[[Session], T]) -> T:
     """The same for what only reads."""
+    with _reaching(), database.readers() as session:
+        return work(session)
+
+
+@contextmanager
+def _reaching() -> Iterator[None]:
     try:
-        with database.readers() as session:
-            return work(session)
+        yield
     except (DBAPIError, psycopg.Error) as error:
         if database.is_away(error):
             raise Unreachable(str(error).splitlines()[0]) from error

@@ -34,7 +34,7 @@ def read_portion(folder: Path, offset: int) -> Portion:
 def size(folder: Path) -> int:
     """Bytes written so far, half lines included."""
     try:
-        return os.stat(f"{folder}/{EVENTS_FILE}").st_size  # five times a second: to join a Path takes ten times as long
+        return os.stat(f"{folder}/{EVENTS_FILE}").st_size  # asked all the time: to join a Path takes longer
     except FileNotFoundError:
         return 0
 

@@ -101,7 +101,10 @@ class LateSession(Session):
 
 
 class ReadingSession(LateSession):
-    """For what only reads: each statement by itself, without a round trip to begin a transaction and one to end it."""
+    """For what only reads: each statement by itself, without a round trip to begin a transaction and one to end it.
+
+    What one statement writes, such as that a key was used, needs no transaction either; changed objects are refused.
+    """
 
     def get_bind(self, *args: Any, **kwargs: Any) -> Any:
         return _without_transactions(engine())

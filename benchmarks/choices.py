@@ -48,6 +48,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "3 scales": {"pcf": {"scales": 3}},
     "within-modal negatives": {"contrastive": {"wi_neg": True}},
     "lambda 3": {"loss": {"lambda_ac": 3}},
+    "lambda .5": {"loss": {"lambda_ac": 0.5}},
     "tau .2": {"contrastive": {"tau": 0.2}},
     "queue alone": {"moco": {"inbatch_negatives": False}},
     "groups of 8": {"model": {"bn_group": 8}},
@@ -90,6 +91,7 @@ class Setting(NamedTuple):
     clips: int
     epochs: int
     cells: str = "receptive fields"  # where those of a map are taken to stand; lines from before that have none
+    peaks: str = "between cells"  # where a map points; lines from before that have none, and mean a cell's place
 
     @property
     def part(self) -> str:

@@ -1,7 +1,8 @@
 """Does a map point at what sounds? Pointing game and overlap against known boxes, bands and times.
 
-Cells of a map stand at places. `pointing` is whether the place of the highest cell lies in the target (over equal
-cells, their mean, so that a flat map scores what chance does). `overlap` is the intersection over union of the target
+Cells of a map stand at places. `pointing` is whether the map's peak lies in the target: the place of its highest cell,
+made finer by the parabola through that cell and its neighbors (over equal cells, their mean, so that a flat map scores
+what chance does). `overlap` is the intersection over union of the target
 and of as many of the map's highest points as the target has, on a fine grid, on which maps are interpolated.
 """
 
@@ -40,17 +41,44 @@ def field_centers(length: int, step: int) -> Array:
     return (np.arange(-(-length // step)) * step + 0.5) / length
 
 
-def pointing(heat: Array, target: Array) -> float:
-    """Share of the target (0 to 1 at each cell) at the peak of a map of the same shape."""
-    return float(target[heat == heat.max()].mean())
+def peaks(cells: Array) -> Array:
+    """Where the highest cells of a map stand, (cells that are equally high, axes), in cells and parts of them.
+
+    Cells are samples, and what they sample is highest between them: along each axis at the vertex of the parabola
+    through a cell and its two neighbors (as for the peaks of spectra: Smith and Serra 1987, PARSHL). An outermost
+    cell has one neighbor only and stays where it is.
+    """
+    return np.array(
+        [[_vertex(cells, at, axis) for axis in range(cells.ndim)] for at in np.argwhere(cells == cells.max())]
+    )
+
+
+def _vertex(cells: Array, at: npt.NDArray[np.int64], axis: int) -> float:
+    place = int(at[axis])
+    line = cells[tuple(slice(None) if i == axis else index for i, index in enumerate(at))]
+    if not 0 < place < len(line) - 1:
+        return place
+    before, peak, after = line[place - 1 : place + 2]
+    bend = before - 2 * peak + after
+    return float(place + (before - after) / 2 / bend) if bend < 0 else place
+
+
+def pointing(cells: Array, centers: Sequence[Array], target: Array) -> float:
+    """Share of a target of zeros and ones, over all that the map is a map of, at the peak of a map's cells."""
+    found = zip(peaks(cells).T, centers, strict=True)
+    places = [np.interp(axis, np.arange(len(stand)), stand) for axis, stand in found]
+    return float(target[_points(target, places)].mean())
 
 
 def at_cells(target: Array, centers: Sequence[Array]) -> Array:
     """What a target holds where a map's cells stand."""
-    places = (
-        np.minimum((axis * count).astype(int), count - 1) for axis, count in zip(centers, target.shape, strict=True)
-    )
-    return target[np.ix_(*places)]
+    return target[np.ix_(*_points(target, centers))]
+
+
+def _points(target: Array, places: Sequence[Array]) -> tuple[npt.NDArray[np.int64], ...]:
+    """Indices of the points of a target in which places (in shares of its length) lie."""
+    sides = zip(places, target.shape, strict=True)
+    return tuple(np.minimum((axis * count).astype(np.int64), count - 1) for axis, count in sides)
 
 
 def overlap(heat: Array, target: Array) -> float:
@@ -127,11 +155,10 @@ def score_video(given: Map, targets: Sequence[Array]) -> Score | None:
     times, *sides = given.centers
     cells = _along(given.cells.astype(np.float64), 0, len(targets), times)
     heats = fine(given, (len(targets), *targets[0].shape))
-    pointed_at = {i: at_cells(targets[i], sides) for i in there}
     return Score(
-        float(np.mean([pointing(cells[i], pointed_at[i]) for i in there])),
+        float(np.mean([pointing(cells[i], sides, targets[i]) for i in there])),
         float(np.mean([overlap(heats[i], targets[i]) for i in there])),
-        float(np.mean([pointed_at[i].mean() for i in there])),
+        float(np.mean([at_cells(targets[i], sides).mean() for i in there])),
         float(np.mean([targets[i].mean() for i in there])),
     )
 
@@ -168,9 +195,9 @@ def score_sound(given: Map, target: SoundTarget) -> tuple[Score, Score] | None:
     if not target.exact.any():
         return None
     cells = given.cells.astype(np.float64)
-    both, alone = (at_cells(mask, given.centers) for mask in (target.widened, target.bands))
     fits = overlap(fine(given, target.exact.shape), target.exact)
+    both, alone = (float(at_cells(mask, given.centers).mean()) for mask in (target.widened, target.bands))
     return (
-        Score(pointing(cells, both), fits, float(both.mean()), float(target.exact.mean())),
-        Score(pointing(cells, alone), None, float(alone.mean()), float(target.bands.mean())),
+        Score(pointing(cells, given.centers, target.widened), fits, both, float(target.exact.mean())),
+        Score(pointing(cells, given.centers, target.bands), None, alone, float(target.bands.mean())),
     )

@@ -121,9 +121,10 @@ def _protocol(spec: Attention, who: AttentionSubject, chosen: int, scored: int) 
 
 
 SCORING = {
-    "pointing": f"video: share of {SCORED_FRAMES} frames whose highest cell stands in the box; audio: whether it does "
-    "in time and in the band, widened by half a cell of the map; mean over clips that sound in the window",
-    "pointing_frequency": "highest cell in the widened band at any time",
+    "pointing": f"video: share of {SCORED_FRAMES} frames whose peak lies in the box; audio: whether it lies in the "
+    "time and in the band, widened by half a cell of the map; mean over clips that sound in the window",
+    "pointing_frequency": "peak in the widened band at any time",
+    "peak": "the highest cell's place, between cells by the parabola through it and its neighbors along each axis",
     "iou": f"the map's highest cells, as many as the target has, against the target; video on {GRID} x {GRID} points",
     "on_silent_moving": "as pointing, in boxes of silent objects that move, where they do not cover the sounding one",
     "on_silent_resting": "the same for silent objects at rest",

@@ -9,12 +9,14 @@ from cmac_core.evaluation.localization import (
     GRID,
     Map,
     View,
+    at_cells,
     box_mask,
     chance_overlap,
     field_centers,
     fine,
     middles,
     overlap,
+    peaks,
     pointing,
     score_sound,
     score_video,
@@ -23,6 +25,7 @@ from cmac_core.evaluation.localization import (
 )
 
 WHOLE = View(0, 0, 1, 1)
+EVERY_POINT = (middles(GRID), middles(GRID))
 
 
 def even(cells: np.ndarray) -> Map:
@@ -34,22 +37,39 @@ def test_a_peak_in_the_box_hits_and_one_outside_misses() -> None:
     target = box_mask((0.0, 0.0, 0.5, 0.5), WHOLE)
     heat = np.zeros((GRID, GRID))
     heat[5, 5] = 1
-    assert pointing(heat, target) == 1
+    assert pointing(heat, EVERY_POINT, target) == 1
     heat[50, 5] = 2
-    assert pointing(heat, target) == 0
+    assert pointing(heat, EVERY_POINT, target) == 0
+
+
+def test_a_peak_lies_between_cells_where_a_parabola_has_its_vertex() -> None:
+    y, x = np.mgrid[:8, :6]
+    bowl = -((y - 3.3) ** 2) - 2 * (x - 1.8) ** 2
+    np.testing.assert_allclose(peaks(bowl), [[3.3, 1.8]])
+    np.testing.assert_allclose(peaks(bowl[:4]), [[3, 1.8]])  # outermost: it has one neighbor along y
+    np.testing.assert_allclose(peaks(np.array([0.0, 1, 1, 0])), [[1.5], [1.5]])
+    np.testing.assert_array_equal(peaks(np.ones(3)), [[0], [1], [2]])
+
+
+def test_a_coarse_map_of_a_blob_points_at_its_middle() -> None:
+    stand = field_centers(64, 8)
+    blob = np.exp(-((stand[:, None] - 0.44) ** 2 + (stand - 0.56) ** 2) / 2 / 0.1**2)
+    around = box_mask((0.54, 0.42, 0.58, 0.46), WHOLE)
+    assert pointing(blob, (stand, stand), around) == 1
+    assert not at_cells(around, (stand, stand)).any()
 
 
 def test_a_flat_map_scores_what_chance_does() -> None:
     target = box_mask((0.1, 0.2, 0.4, 0.7), WHOLE)
     flat = np.full((GRID, GRID), 0.5)
-    assert pointing(flat, target) == pytest.approx(target.mean())
+    assert pointing(flat, EVERY_POINT, target) == pytest.approx(target.mean())
     assert overlap(flat, target) == pytest.approx(chance_overlap(target.mean()))
 
 
 def test_noise_scores_what_chance_does() -> None:
     target, random = box_mask((0.1, 0.2, 0.5, 0.7), WHOLE), np.random.default_rng(0)
     noise = random.random((400, GRID, GRID))
-    assert np.mean([pointing(heat, target) for heat in noise]) == pytest.approx(target.mean(), abs=0.05)
+    assert np.mean([pointing(heat, EVERY_POINT, target) for heat in noise]) == pytest.approx(target.mean(), abs=0.05)
     assert np.mean([overlap(heat, target) for heat in noise]) == pytest.approx(chance_overlap(target.mean()), abs=0.005)
 
 

@@ -49,13 +49,14 @@ def create(address: str) -> Engine:
 
     The server ends a transaction whose client says nothing more for as long as a supervisor is not yet suspect:
     a process that is stopped, or a machine that is cut off, in the middle of one would keep its rows locked from
-    whoever wants to give it up for lost.
+    whoever wants to give it up for lost. Sums over many rows stay in memory (`work_mem`): a million points of curves
+    are else sorted on disk before they are thinned.
     """
     times = settings().times
     silent_ms = int(max(SILENT_S, times.suspect) * 1000)
     probe_s = max(1, int(times.suspect / 3))
     given = make_url(address).query.get("options", "")
-    options = f"{given} -c idle_in_transaction_session_timeout={silent_ms}".strip()
+    options = f"-c work_mem=64MB {given} -c idle_in_transaction_session_timeout={silent_ms}"
     made = create_engine(
         address,
         pool_size=5,

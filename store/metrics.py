@@ -101,37 +101,35 @@ def series(
     are over all of it, so that spikes stay. A value that was not finite is null and counted.
     Many points are thinned by the database, into buckets of equally many steps instead of points.
     """
-    if points and _are_many(session, job_id, names, from_step):
+    whole = _whole(session, job_id, names, from_step, x, most=MOST_READ if points else None)
+    if whole is None:
         return _thinned(session, job_id, names, points, from_step, x)
     told = {name: thin([], [], points) for name in names or ()}
-    for row in _whole(session, job_id, names, from_step, x):
+    for row in whole:
         told[row.name] = thin(_written(row.places), row.values, points)
     return [{"name": name, **curve} for name, curve in told.items()]
 
 
 def _whole(
-    session: Session, job_id: UUID, names: Sequence[str] | None, from_step: int, x: str
-) -> Iterator[Row[str, list[Any], list[float | None]]]:
-    """A row for each curve, with all its points in two arrays: a row for each point takes four times as long."""
-    point = _counted(session, job_id, names, from_step, _PLACES[x].label("place"), Metric.value).subquery()
+    session: Session, job_id: UUID, names: Sequence[str] | None, from_step: int, x: str, most: int | None
+) -> Sequence[Row[str, list[Any], list[float | None]]] | None:
+    """A row for each curve, with all its points in two arrays: a row for each point takes four times as long.
+
+    None where there are more than `most` points.
+    """
+    counted = _counted(session, job_id, names, from_step, _PLACES[x].label("place"), Metric.value)
+    point = (counted if most is None else counted.limit(most + 1)).subquery()
     in_order = (
         func.array_agg(aggregate_order_by(column, point.c.step)).label(name)
         for column, name in ((point.c.place, "places"), (point.c.value, "values"))
     )
-    yield from session.execute(select(point.c.name, *in_order).group_by(point.c.name).order_by(point.c.name))
+    rows = session.execute(select(point.c.name, *in_order).group_by(point.c.name).order_by(point.c.name)).all()
+    return None if most is not None and sum(len(row.places) for row in rows) > most else rows
 
 
 def _written(places: list[Any]) -> list[Any]:
     """Times as JSON has them, other places as they are."""
     return [place.isoformat() for place in places] if places and isinstance(places[0], datetime) else places
-
-
-def _are_many(session: Session, job_id: UUID, names: Sequence[str] | None, from_step: int) -> bool:
-    """Whether there are more points than are read one by one."""
-    some = select(Metric.step).where(Metric.job_id == job_id, Metric.step >= from_step)
-    some = some if names is None else some.where(Metric.name.in_(names))
-    counted = select(func.count()).select_from(some.limit(MOST_READ + 1).subquery())
-    return (session.scalar(counted) or 0) > MOST_READ
 
 
 def _thinned(
@@ -181,7 +179,6 @@ def _buckets(session: Session, mine: ColumnElement[bool], first: int, last: int,
     inner = select(*of_bucket).where(mine, Metric.step.between(first + 1, last - 1))
     inner = inner.group_by(Metric.name, (Metric.step - first - 1) // width)
     outer = select(*of_bucket).where(mine, Metric.step.in_({first, last})).group_by(Metric.name, Metric.step)
-    session.execute(text("SET LOCAL work_mem = '64MB'"))  # buckets in memory: else all points are sorted on disk
     found: dict[str, list[Any]] = {}
     for row in sorted(session.execute(union_all(inner, outer)).all(), key=lambda row: row.step):
         found.setdefault(row.name, []).append(row)

@@ -1,6 +1,7 @@
 """A job as it goes on: events, curves and log, live or by pages."""
 
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request
@@ -10,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api import logs
 from api.authentication import ViewerDep
-from api.dependencies import SessionDep
+from api.dependencies import ReadingDep, SessionDep
 from api.openapi import CSV, EVENT_STREAM, TEXT, problems
 from api.ranges import part_of, wanted_range
 from api.sse import Streams, Tail
@@ -129,7 +130,7 @@ def read_metrics(
     job_id: UUID,
     request: Request,
     principal: ViewerDep,
-    session: SessionDep,
+    session: ReadingDep,
     names: Names = None,
     points: Annotated[int, Query(ge=0, le=20_000, description="About so many a curve; 0: all, as CSV only.")] = 500,
     from_step: Annotated[int, Query(ge=0, le=2**53)] = 0,
@@ -140,13 +141,16 @@ def read_metrics(
     jobs.get(session, job_id, principal)
     chosen = _names(names)
     if wants_csv(request, format):
-        rows = metrics.rows(session, job_id, chosen, from_step)
-        cells = ((row.name, row.step, row.train_epoch, row.value, row.epoch, row.at.isoformat()) for row in rows)
-        return csv_answer(("name", "step", "train_epoch", "value", "epoch", "at"), cells)
+        return transact(lambda whole: _points_csv(metrics.rows(whole, job_id, chosen, from_step)))
     if points == 0:
         raise BadRequest("all points come as CSV only: add format=csv", allowed=["csv"])
     told = to_json({"series": metrics.series(session, job_id, chosen, points, from_step, x)})
     return Response(told, media_type="application/json")
+
+
+def _points_csv(rows: Iterable[Any]) -> Response:
+    cells = ((row.name, row.step, row.train_epoch, row.value, row.epoch, row.at.isoformat()) for row in rows)
+    return csv_answer(("name", "step", "train_epoch", "value", "epoch", "at"), cells)
 
 
 def _check_log(job: Job, part: int) -> None:

@@ -107,6 +107,7 @@ def completed(lab_url: str, words: str, home: Path) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.system
 def test_a_shell_completes_commands_ids_names_and_choices(lab: Lab) -> None:
     home = Path(os.environ["CMAC_HOME"])
     job = lab.submit()

@@ -233,6 +233,7 @@ def test_the_lab_shows_its_machines_queue_and_checkpoints(cmac: Cmac) -> None:
     assert cmac("checkpoint", "list").code == 0
 
 
+@pytest.mark.system
 def test_a_trace_is_replayed_and_a_bad_one_named(cmac: Cmac, tmp_path: Path) -> None:
     trace = tmp_path / "trace.csv"
     trace.write_text("submitted,user,gpus,runtime_s\n0,ana,8,3600\n60,eva,2,3600\n")

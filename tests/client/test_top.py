@@ -144,6 +144,7 @@ def test_one_frame_shows_machines_what_runs_and_what_waits_with_reasons(cmac: Cm
     assert {"nodes", "running", "waiting"} == set(body)
 
 
+@pytest.mark.system
 def test_on_a_terminal_it_scrolls_filters_and_quits(lab: Lab, busy: str) -> None:
     terminal = Terminal(lab.url)
     try:
@@ -166,6 +167,7 @@ def test_on_a_terminal_it_scrolls_filters_and_quits(lab: Lab, busy: str) -> None
         terminal.close()
 
 
+@pytest.mark.system
 def test_it_survives_a_service_that_goes_away_and_comes_back_and_says_so(lab: Lab, busy: str) -> None:
     proxy = Proxy(lab.url)
     terminal = Terminal(f"http://127.0.0.1:{proxy.port}")

@@ -64,6 +64,7 @@ def test_nothing_is_written_over(open_lab: Lab, tmp_path: Path, capsys: pytest.C
     assert scheduler.run_pass("me").leading
 
 
+@pytest.mark.system
 def test_what_cannot_be_done_is_told_and_leaves_no_half_file(empty: Engine, tmp_path: Path) -> None:
     nowhere = run("save", str(tmp_path / "no" / "lab.dump"), at=empty)
     assert (nowhere.returncode, "No such file" in nowhere.stderr) == (2, True)

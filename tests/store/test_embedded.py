@@ -42,6 +42,7 @@ def ask(settings: Settings) -> str:
     return str(row and row[0])
 
 
+@pytest.mark.system
 def test_they_survive_their_starter_keep_their_data_and_stop_when_asked(home: Path) -> None:
     settings = Settings(home=home)
     for _ in range(2):  # starting what runs changes nothing
@@ -87,6 +88,7 @@ def test_other_machines_reach_them_by_a_password_alone(home: Path) -> None:
     assert embedded.is_running(Settings(home=home)) == {"postgres": True, "redis": True}
 
 
+@pytest.mark.system
 def test_nobody_else_may_enter_and_nothing_outside_is_widened(home: Path) -> None:
     settings = Settings(home=home / "deep")
     before = stat.S_IMODE(home.stat().st_mode)
@@ -113,6 +115,7 @@ def test_a_home_with_a_long_path_has_its_sockets_elsewhere(home: Path) -> None:
     shutil.rmtree(Path(socket).parents[1])
 
 
+@pytest.mark.system
 def test_what_does_not_come_up_says_why(home: Path) -> None:
     settings = Settings(home=home)
     embedded.start_postgres(settings, durable=False)

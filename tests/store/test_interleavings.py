@@ -217,6 +217,7 @@ STUCK = """
          WHERE e.child = j.id AND p.state NOT IN ('succeeded', 'failed', 'cancelled'))"""
 
 
+@pytest.mark.system
 def test_any_order_keeps_the_invariants(lab: Lab) -> None:
     machine = type("Queue", (Queue,), {"lab": lab})
     checks = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]

@@ -135,6 +135,7 @@ def test_a_bad_cluster_is_refused(text: str) -> None:
         read_cluster(text)
 
 
+@pytest.mark.system
 def test_times_may_be_written_as_times_and_the_command_prints_json(tmp_path: Path) -> None:
     file = tmp_path / "trace.csv"
     file.write_text(

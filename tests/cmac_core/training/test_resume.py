@@ -161,6 +161,7 @@ def test_a_damaged_checkpoint_is_refused_with_what_was_found(straight: Tiny, job
     assert "is not a checkpoint that can be read" in without.ended.detail
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("moment", range(1, 5), ids=["state", "sidecar", "draft", "folder"])
 def test_a_run_killed_while_it_saves_goes_on_from_a_whole_checkpoint(straight: Tiny, job: MakeJob, moment: int) -> None:
     killed = job(data_folder=straight.folder / "set", checkpoints=EVERY_STEP)

@@ -105,6 +105,7 @@ def test_a_pause_lets_it_save_and_it_is_queued_again_when_it_is_resumed(stage: "
     assert stage.job(job).state == JobState.queued
 
 
+@pytest.mark.system
 def test_a_run_whose_time_is_nearly_over_saves_and_a_retry_goes_on(stage: "Stage") -> None:
     job, _, supervisor = stage.run(LONG, queue={"walltime_s": 4, "grace_s": 2})
     began = time.monotonic()
@@ -116,6 +117,7 @@ def test_a_run_whose_time_is_nearly_over_saves_and_a_retry_goes_on(stage: "Stage
     assert 1 < row.used_s < 4 < time.monotonic() - began + 2
 
 
+@pytest.mark.system
 def test_a_run_that_does_not_save_in_its_time_is_ended_all_the_same(stage: "Stage") -> None:
     deaf = "rank()\nsignal.signal(signal.SIGUSR1, signal.SIG_IGN)\nwhile True: time.sleep(0.02)"
     job, _, supervisor = stage.run(deaf, queue={"walltime_s": 3, "grace_s": 1})
@@ -221,6 +223,7 @@ def test_no_disk_space_is_said_before_the_start(stage: "Stage", monkeypatch: pyt
     assert stage.job(job).state == JobState.queued
 
 
+@pytest.mark.system
 def test_a_broken_checkpoint_is_marked_and_the_one_before_is_taken(stage: "Stage") -> None:
     import hashlib
 
@@ -252,6 +255,7 @@ def test_what_the_database_refuses_does_not_end_a_run(stage: "Stage") -> None:
     assert points(stage, job) == [1, 2, 3, 9]
 
 
+@pytest.mark.system
 def test_a_run_that_ends_while_the_database_is_away_is_told_of_when_it_is_back(stage: "Stage") -> None:
     steps = "for step in range(60): say(Metrics(step=step, values={'loss': 1.0})); time.sleep(0.03)\n"
     job, lease, supervisor = stage.run("(folder / 'up').touch()\n" + steps + FINISH)

@@ -48,6 +48,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "3 scales": {"pcf": {"scales": 3}},
     "within-modal negatives": {"contrastive": {"wi_neg": True}},
     "lambda 3": {"loss": {"lambda_ac": 3}},
+    "lambda .75": {"loss": {"lambda_ac": 0.75}},
     "lambda .5": {"loss": {"lambda_ac": 0.5}},
     "tau .2": {"contrastive": {"tau": 0.2}},
     "queue alone": {"moco": {"inbatch_negatives": False}},

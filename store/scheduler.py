@@ -44,11 +44,20 @@ class Pass(NamedTuple):
 
 def run_pass(holder: str) -> Pass:
     """One pass in one transaction of its own, if `holder` leads: read, plan, place, say why others wait."""
-    leadership = database.transact(lambda session: leaders.lead(session, SCHEDULER, holder))
-    if leadership is None:
-        return Pass(leading=False)
+    leadership, waits = database.transact(lambda session: _lead(session, holder))
+    if leadership is None or not waits:
+        return Pass(leading=leadership is not None)
     with _without_collection():
         return database.transact(lambda session: place_all(session, leadership))
+
+
+def _lead(session: Session, holder: str) -> tuple[Leadership | None, bool]:
+    """The lead, and whether anybody waits. Where nobody does, that was the pass."""
+    leadership = leaders.lead(session, SCHEDULER, holder)
+    waits = leadership is not None and not line.is_empty(session)
+    if leadership is not None and not waits:
+        leaders.took(session, leadership, 0.0)
+    return leadership, waits
 
 
 @contextmanager
@@ -68,7 +77,7 @@ def place_all(session: Session, leadership: Leadership) -> Pass:
     began = time.perf_counter()
     if not leaders.confirm(session, leadership):
         return Pass(leading=False)
-    placed, waiting = (0, 0) if line.is_empty(session) else _place_and_tell(session)
+    placed, waiting = _place_and_tell(session)
     seconds = time.perf_counter() - began
     leaders.took(session, leadership, seconds)
     return Pass(True, placed, waiting, seconds)

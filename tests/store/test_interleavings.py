@@ -112,6 +112,8 @@ class Queue(RuleBasedStateMachine):
         """A supervisor's write: it goes through while its lease lives, and otherwise changes nothing."""
         for lease in self.lease(pick):
             live, before = attempts.is_live(self.session, lease), self.row_of(lease)
+            if word == "save" and before[3] is None:
+                continue  # a part that nobody has adopted has no run that could save
             try:
                 with self.session.begin_nested():
                     self.act(word, lease, reason, lost)

@@ -30,7 +30,7 @@ class Tick(Protocol):
 class Pace:
     """Seconds. `quiet` and `fence` count from the sending of the last heartbeat that was confirmed."""
 
-    look: float = 0.5  # the end of the run is seen at once
+    look: float = 1.0  # the end of the run is seen at once
     quiet: float = inf  # then ask the run to save: another machine may soon own the job
     fence: float = inf  # then kill it: another machine may own the job
 
@@ -57,7 +57,7 @@ class Fence:
         self._thread = threading.Thread(target=self._watch, name="fence")
 
     def _watch(self) -> None:
-        pause = min(1.0, max(self.pace.look, self.pace.fence / 100))
+        pause = min(1.0, self.pace.fence / 20)
         while not self._over.wait(pause):
             now = boottime()
             if now - self._looked > self.pace.fence / 4:  # this process stood still: let the loop ask first

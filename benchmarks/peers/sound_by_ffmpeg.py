@@ -28,7 +28,7 @@ def windows(rounds: int) -> Comparison:
             return sum(len(frames) for frames, heard in found if len(heard) == RATE)
 
         assert ours() == plain() == 30 * len(starts)
-        return compare("windows, GDT's way", ours, plain, work=len(starts), unit="windows/s", rounds=rounds)
+        return compare("windows, GDT's way", ours, plain, work=len(starts), unit="windows/s", rounds=2 * rounds)
 
 
 def sounds(rounds: int) -> Comparison:
@@ -44,7 +44,7 @@ def sounds(rounds: int) -> Comparison:
             return torch.cat([log_mel(torch.from_numpy(_sound(ffmpeg, source, t).copy())[None]) for t in starts])
 
         assert ours().shape == plain().shape
-        return compare("sound, GDT's way", ours, plain, work=len(starts), unit="windows/s", rounds=rounds)
+        return compare("sound, GDT's way", ours, plain, work=len(starts), unit="windows/s", rounds=2 * rounds)
 
 
 def _ffmpeg() -> str:

@@ -167,7 +167,7 @@ class SoundTarget(NamedTuple):
     """Where in the spectrogram a clip's object sounds: (bands, frames) of zeros and ones."""
 
     exact: Array
-    widened: Array  # by half a cell of the map in frequency, for a peak that lies at a cell's middle
+    widened: Array  # by half a cell of the map in frequency: a band may lie between two cells
     bands: Array  # widened, at all times: pointing in frequency alone
 
 

@@ -2,7 +2,7 @@
 
 import { Curves } from "./curves.js";
 import { say } from "./frame.js";
-import { refresh } from "./live.js";
+import { refresh, whenLeaving } from "./live.js";
 import { ask } from "./request.js";
 
 const standing = document.getElementById("standing");
@@ -63,12 +63,16 @@ async function logSoFar() {
 
 async function start() {
   let left = false;
-  for (const leaving of ["pagehide", "signout"]) addEventListener(leaving, () => (left = true));
+  let source;
+  whenLeaving(() => {
+    left = true;
+    source?.close();
+  });
   const [place] = await Promise.all([logSoFar(), curves.load()]);
   if (final === "1" || left) return;
   let { epoch } = standing.dataset;
   const point = curves.step >= 0 && controls.x.value === "step" ? `${epoch}.${curves.step}.0` : "";
-  const source = new EventSource(`/ui/jobs/${job}/stream?after=${seq}-${point}-${place}`);
+  source = new EventSource(`/ui/jobs/${job}/stream?after=${seq}-${point}-${place}`);
   for (const type of ["state", "waiting", "progress", "checkpoint", "warning", "artifact", "result"]) {
     source.addEventListener(type, refresh);
   }
@@ -90,10 +94,6 @@ async function start() {
     refresh();
     curves.load();
   });
-  for (const leaving of ["pagehide", "signout"]) addEventListener(leaving, () => source.close());
 }
 
-addEventListener("pageshow", (event) => {
-  if (event.persisted) location.reload();
-});
 start().catch((error) => say(error.message));

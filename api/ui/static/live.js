@@ -20,14 +20,19 @@ export function refresh() {
   );
 }
 
+// Before the page goes, or the session that its streams need. One that comes back out of the browser's memory is read anew.
+export function whenLeaving(then) {
+  for (const leaving of ["pagehide", "signout"]) addEventListener(leaving, then);
+  addEventListener("pageshow", (event) => {
+    if (event.persisted) location.reload();
+  });
+}
+
 // Refresh whenever the queue is other than at `mark`, which the page was made from.
 export function watch(mark) {
   const source = new EventSource(`/ui/queue/stream?mark=${mark}`);
   source.addEventListener("changed", refresh);
-  for (const leaving of ["pagehide", "signout"]) addEventListener(leaving, () => source.close());
-  addEventListener("pageshow", (event) => {
-    if (event.persisted) location.reload();
-  });
+  whenLeaving(() => source.close());
 }
 
 document.addEventListener("visibilitychange", () => {

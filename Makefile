@@ -68,8 +68,8 @@ check: $(READY) ## Lint, types, import contracts, migrations in step with the ta
 format: $(READY) ## Put the code into its standard form
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
-bench: $(READY) ## Measure against plain references, and the full service against limits (QUICK=1: under 5 minutes)
-	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+bench: $(READY) ## Measure against plain references, and the full service against limits (QUICK=1: under 5 minutes; ONLY="step mlflow")
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 peers: $(READY) ## Install others' software into .venv-peers, for `make bench` to measure against
 	@test -x .venv-peers/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-peers

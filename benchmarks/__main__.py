@@ -1,17 +1,18 @@
 """`make bench`: ours against plain references, in turn, in this run; then the full service against limits.
 
 Without QUICK also against others' software where `make peers` has installed it, and what the service adds to a
-training. Exit 1 when a gate or a limit is missed.
+training. ONLY measures the parts that it names. Exit 1 when a gate or a limit is missed.
 """
 
 import argparse
 import json
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -49,70 +50,87 @@ GATES = {
     "100 runs that differ in a seed, MLflow": 5.0,
     "job start, Ray": 1.0,
 }
-SUITE: tuple[Callable[[int], Comparison], ...] = (
-    step.encoder,
-    step.encoder_bf16,
-    step.features,
-    step.features_bf16,
-    step.whole,
-    step.momentum,
-    loop.trainer,
-    checkpoints.blocked,
-    clips.windows,
-    evaluation.retrieval,
-    evaluation.probe,
+
+
+def each(*benchmarks: Callable[[int], Comparison]) -> Callable[[int], Iterator[Comparison]]:
+    """One after the other."""
+    return lambda rounds: (benchmark(rounds) for benchmark in benchmarks)
+
+
+class Part(NamedTuple):
+    """What is compared together, by the name that `--only` knows, and in which runs."""
+
+    name: str
+    runs: Literal["all", "whole", "with peers"]
+    measure: Callable[[int], Iterator[Comparison]]
+
+
+COMPARED = (
+    Part("step", "all", each(step.encoder, step.encoder_bf16, step.features, step.features_bf16, step.whole)),
+    Part("momentum", "all", each(step.momentum)),
+    Part("loop", "all", each(loop.trainer)),
+    Part("checkpoints", "all", each(checkpoints.blocked)),
+    Part("clips", "all", each(clips.windows)),
+    Part("evaluation", "all", each(evaluation.retrieval, evaluation.probe)),
+    Part("sounds", "whole", each(clips.sounds)),
+    Part("transport", "whole", each(transport.transport)),
+    Part("memory", "whole", each(memory.peak)),
+    Part("ffmpeg", "with peers", each(sound_by_ffmpeg.windows, sound_by_ffmpeg.sounds)),
+    Part("faiss", "with peers", each(neighbours.retrieval)),
+    Part("torchcodec", "with peers", torchcodec.windows),
+    Part("mlflow", "with peers", tracking.measure),
+    Part("ray", "with peers", lambda rounds: each(ray_jobs.start)(rounds // 3)),
 )
+LIMITED: dict[str, Callable[[bool], Iterator[Limit | Growth]]] = {
+    "service": service.measure,
+    "supply": lambda quick: iter(()) if quick else supply.waits(),
+    "start-up": lambda quick: iter(()) if quick else start_up.measure(7),
+}
+NAMES = [*(part.name for part in COMPARED), *LIMITED, "growth"]
 
 
 def main() -> int:
     """Run the suite, print a table, write the record."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds: under five minutes")
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="parts to measure")
     options = parser.parse_args()
     torch.set_num_threads(1)
     found = []
     print(f"{'':34}{'ours':>10}{'plain':>10}  {'unit':12}{'ratio':>7}  95 % interval   gate")
-    for row in rows(options.quick):
+    for row in rows(options.quick, options.only):
         found.append(row)
         print(line(row), flush=True)
     missed = [f"{row.name} has a lower bound below {GATES[row.name]}" for row in found if row.low < GATES[row.name]]
     print(f"\n{'the service, full':42}{'':>10}  {'unit':4}  limit")
     full = []
-    for limit in limits(options.quick):
+    for limit in limits(options.quick, options.only):
         full.append(limit)
         print(line_of_service(limit), flush=True)
     missed += beyond(full)
-    grown = [] if options.quick else list(growth())
+    grown = list(growth()) if "growth" in options.only and not options.quick else []
     record(found, full, grown)
     for what in missed:
         print(f"missed: {what}", file=sys.stderr)
     return 1 if missed else 0
 
 
-def rows(quick: bool) -> Iterator[Comparison]:
+def rows(quick: bool, only: Collection[str]) -> Iterator[Comparison]:
     """Ratios, as they are found."""
-    rounds = 5 if quick else 15
-    yield from (benchmark(rounds) for benchmark in SUITE)
-    if quick:
-        return
-    yield from (benchmark(rounds) for benchmark in (clips.sounds, transport.transport))
-    yield memory.peak(rounds)
-    if not peers.installed():
+    able = {"all"} if quick else {"all", "whole", "with peers"}
+    if "with peers" in able and not peers.installed():
         print("others' software is not installed: `make peers`")
-        return
-    against = sound_by_ffmpeg.windows, sound_by_ffmpeg.sounds, neighbours.retrieval
-    yield from (benchmark(rounds) for benchmark in against)
-    yield from torchcodec.windows(rounds)
-    yield from tracking.measure(rounds)
-    yield ray_jobs.start(5)
+        able.remove("with peers")
+    for part in COMPARED:
+        if part.name in only and part.runs in able:
+            yield from part.measure(5 if quick else 15)
 
 
-def limits(quick: bool) -> Iterator[Limit | Growth]:
+def limits(quick: bool, only: Collection[str]) -> Iterator[Limit | Growth]:
     """What may take no longer than it should, as it is found."""
-    yield from service.measure(quick)
-    if not quick:
-        yield from supply.waits()
-        yield from start_up.measure(7)
+    for name, measure in LIMITED.items():
+        if name in only:
+            yield from measure(quick)
 
 
 def growth() -> Iterator[StepTime]:

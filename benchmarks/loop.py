@@ -80,7 +80,7 @@ def trainer(rounds: int) -> Comparison:
             bare_pass,
             work=STEPS,
             unit="steps/s",
-            rounds=4 * rounds,  # a difference of a hundredth needs them
+            rounds=2 * rounds,  # a difference of a hundredth needs them
             clock=time.process_time,
         )
 

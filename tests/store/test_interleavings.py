@@ -112,8 +112,8 @@ class Queue(RuleBasedStateMachine):
         """A supervisor's write: it goes through while its lease lives, and otherwise changes nothing."""
         for lease in self.lease(pick):
             live, before = attempts.is_live(self.session, lease), self.row_of(lease)
-            if word == "save" and before[3] is None:
-                continue  # a part that nobody has adopted has no run that could save
+            if word == "save" and self.part_of(lease).pid is None:
+                continue  # nobody has adopted it: it has no run that could save
             try:
                 with self.session.begin_nested():
                     self.act(word, lease, reason, lost)
@@ -175,8 +175,11 @@ class Queue(RuleBasedStateMachine):
         with contextlib.suppress(*refused), self.session.begin_nested():
             yield
 
+    def part_of(self, lease: Lease) -> Part:
+        return self.session.get_one(Part, (lease.attempt, 0), populate_existing=True)
+
     def row_of(self, lease: Lease) -> Any:
-        part = self.session.get_one(Part, (lease.attempt, 0), populate_existing=True)
+        part = self.part_of(lease)
         metrics = select(func.count()).select_from(Metric).where(Metric.epoch == lease.epoch)
         return part.state, part.events_offset, part.heartbeat_at, part.pid, self.session.scalar(metrics)
 

@@ -83,8 +83,8 @@ COMPARED = (
 )
 LIMITED: dict[str, Callable[[bool], Iterator[Limit | Growth]]] = {
     "service": service.measure,
-    "supply": lambda quick: iter(()) if quick else supply.waits(),
-    "start-up": lambda quick: iter(()) if quick else start_up.measure(7),
+    "supply": lambda _: supply.waits(),
+    "start-up": lambda _: start_up.measure(7),
 }
 NAMES = [*(part.name for part in COMPARED), *LIMITED, "growth"]
 
@@ -95,6 +95,9 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer rounds: under five minutes")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="parts to measure")
     options = parser.parse_args()
+    if options.only is not NAMES and (away := sorted(set(options.only) - able(options.quick))):
+        fix = "leave --quick out" if options.quick else "run `make peers` first"
+        parser.error(f"cannot measure {', '.join(away)} in this run: {fix}")
     torch.set_num_threads(1)
     found = []
     print(f"{'':34}{'ours':>10}{'plain':>10}  {'unit':12}{'ratio':>7}  95 % interval   gate")
@@ -108,28 +111,36 @@ def main() -> int:
         full.append(limit)
         print(line_of_service(limit), flush=True)
     missed += beyond(full)
-    grown = list(growth()) if "growth" in options.only and not options.quick else []
+    grown = list(growth()) if "growth" in able(options.quick).intersection(options.only) else []
     record(found, full, grown)
     for what in missed:
         print(f"missed: {what}", file=sys.stderr)
     return 1 if missed else 0
 
 
+def able(quick: bool) -> set[str]:
+    """Names of the parts that such a run can measure."""
+    if quick:
+        return {*(part.name for part in COMPARED if part.runs == "all"), "service"}
+    there = {"all", "whole", "with peers"} if peers.installed() else {"all", "whole"}
+    return {*(part.name for part in COMPARED if part.runs in there), *LIMITED, "growth"}
+
+
 def rows(quick: bool, only: Collection[str]) -> Iterator[Comparison]:
     """Ratios, as they are found."""
-    able = {"all"} if quick else {"all", "whole", "with peers"}
-    if "with peers" in able and not peers.installed():
-        print("others' software is not installed: `make peers`")
-        able.remove("with peers")
+    can = able(quick)
     for part in COMPARED:
-        if part.name in only and part.runs in able:
+        if part.name in only and part.name in can:
             yield from part.measure(5 if quick else 15)
+    if not quick and any(part.name in only and part.name not in can for part in COMPARED):
+        print("others' software is not installed: `make peers`")
 
 
 def limits(quick: bool, only: Collection[str]) -> Iterator[Limit | Growth]:
     """What may take no longer than it should, as it is found."""
+    can = able(quick)
     for name, measure in LIMITED.items():
-        if name in only:
+        if name in only and name in can:
             yield from measure(quick)
 
 

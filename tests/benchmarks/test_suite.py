@@ -31,3 +31,12 @@ def test_a_run_measures_the_parts_that_it_names_and_a_quick_one_the_short_of_the
 
 def test_every_part_has_a_name_of_its_own() -> None:
     assert len(set(bench.NAMES)) == len(bench.NAMES)
+
+
+def test_a_part_that_the_run_cannot_measure_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["benchmarks", "--quick", "--only", "step", "growth"])
+    with pytest.raises(SystemExit, match="2"):
+        bench.main()
+    assert "cannot measure growth in this run: leave --quick out" in capsys.readouterr().err

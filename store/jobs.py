@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -30,6 +31,7 @@ __all__ = [
     "SORTS",
     "Page",
     "allowed",
+    "check_there",
     "counts",
     "edges",
     "enter",
@@ -90,11 +92,28 @@ def estimate(session: Session, spec: JobSpec, principal: Principal) -> dict[str,
 def get(session: Session, job_id: UUID, principal: Principal) -> Job:
     """Raises NotFound, also for a job of another project; Gone for one that was deleted."""
     job = session.get(Job, job_id, populate_existing=True)
-    if job is None or not principal.sees(job.project):
+    if job is None:
         raise NotFound(f"no job {job_id}")
-    if job.deleted_at is not None:
-        raise Gone(f"job {job_id} was deleted", removed_at=job.deleted_at.isoformat())
+    _check(job_id, job.project, job.deleted_at, principal)
     return job
+
+
+_THERE = select(Job.project, Job.deleted_at).where(Job.id == bindparam("job"))
+
+
+def check_there(session: Session, job_id: UUID, principal: Principal) -> None:
+    """Raises what `get` raises: for who wants something of a job that its row does not have."""
+    row = session.execute(_THERE, {"job": job_id}).first()
+    if row is None:
+        raise NotFound(f"no job {job_id}")
+    _check(job_id, *row, principal)
+
+
+def _check(job_id: UUID, project: str, deleted_at: datetime | None, principal: Principal) -> None:
+    if not principal.sees(project):
+        raise NotFound(f"no job {job_id}")
+    if deleted_at is not None:
+        raise Gone(f"job {job_id} was deleted", removed_at=deleted_at.isoformat())
 
 
 def may_change(job: Job, principal: Principal) -> None:

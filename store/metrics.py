@@ -3,17 +3,20 @@
 import itertools
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     ColumnElement,
+    Integer,
     Row,
     Select,
-    SQLColumnExpression,
     Text,
     and_,
+    bindparam,
     delete,
     func,
     literal,
@@ -33,6 +36,10 @@ MOST_READ = 20_000  # points; more than these the database thins
 _PLACES = {"step": Metric.step, "time": Metric.at, "train_epoch": Metric.train_epoch}
 
 
+Given = BindParameter[Any]  # a value that is not known yet
+Condition = ColumnElement[bool]
+
+
 class Point(NamedTuple):
     name: str
     step: int
@@ -48,6 +55,12 @@ _ADD = text(
       FROM unnest(CAST(:names AS text[]), CAST(:steps AS bigint[]), CAST(:vals AS float8[]), CAST(:passes AS float8[]))
     ON CONFLICT (job_id, name, step, epoch) DO UPDATE SET value = excluded.value, train_epoch = excluded.train_epoch
     """
+)
+
+_BEGAN = (
+    select(Attempt.epoch, Attempt.resume_step)
+    .where(Attempt.job_id == bindparam("job"), Attempt.running_at.is_not(None))
+    .order_by(Attempt.epoch.desc())
 )
 
 # One look into the index for each name, however many points there are.
@@ -117,14 +130,31 @@ def _whole(
 
     None where there are more than `most` points.
     """
-    counted = _counted(session, job_id, names, from_step, _PLACES[x].label("place"), Metric.value)
-    point = (counted if most is None else counted.limit(most + 1)).subquery()
+    ends = _ends(session, job_id)
+    given = {"job": job_id, "from_step": from_step, "names": names, "most": most and most + 1}
+    given |= {f"epoch_{place}": epoch for place, (epoch, _) in enumerate(ends)}
+    given |= {f"last_{place}": last for place, (_, last) in enumerate(ends)}
+    statement = _curves(x, names is not None, most is not None, len(ends))
+    rows = session.execute(statement, given).all()
+    return None if most is not None and sum(len(row.places) for row in rows) > most else rows
+
+
+@lru_cache(maxsize=100)  # to write it anew takes as long as to answer it
+def _curves(x: str, named: bool, cut: bool, epochs: int) -> Select[str, list[Any], list[float | None]]:
+    """What `_whole` asks of a job that began in so many epochs."""
+    ends = [
+        (bindparam(f"epoch_{place}", type_=Integer), bindparam(f"last_{place}", type_=BigInteger) if place else None)
+        for place in range(epochs)
+    ]
+    names: Given | None = bindparam("names", expanding=True) if named else None
+    place = _PLACES[x].label("place")
+    counted = _counted(bindparam("job"), names, bindparam("from_step"), _counting(ends), place, Metric.value)
+    point = (counted.limit(bindparam("most")) if cut else counted).subquery()
     in_order = (
         func.array_agg(aggregate_order_by(column, point.c.step)).label(name)
         for column, name in ((point.c.place, "places"), (point.c.value, "values"))
     )
-    rows = session.execute(select(point.c.name, *in_order).group_by(point.c.name).order_by(point.c.name)).all()
-    return None if most is not None and sum(len(row.places) for row in rows) > most else rows
+    return select(point.c.name, *in_order).group_by(point.c.name).order_by(point.c.name)
 
 
 def _written(places: list[Any]) -> list[Any]:
@@ -155,7 +185,7 @@ def _thinned(
     return [{"name": name, **curve} for name, curve in told.items()]
 
 
-def _spans(session: Session, counted: ColumnElement[bool], names: Sequence[str]) -> dict[tuple[int, int], list[str]]:
+def _spans(session: Session, counted: Condition, names: Sequence[str]) -> dict[tuple[int, int], list[str]]:
     """(first step, last step) -> curves. Most of a job's curves begin and end together."""
     spans: dict[tuple[int, int], list[str]] = {}
     for name in names:
@@ -166,7 +196,7 @@ def _spans(session: Session, counted: ColumnElement[bool], names: Sequence[str])
     return spans
 
 
-def _buckets(session: Session, mine: ColumnElement[bool], first: int, last: int, points: int) -> dict[str, list[Any]]:
+def _buckets(session: Session, mine: Condition, first: int, last: int, points: int) -> dict[str, list[Any]]:
     """Name -> rows of (step, low, high, points, bad) in the order of steps: `step` is the last one of a bucket.
 
     Points of a job's curves lie mixed on disk: to read them together is to read each page once. The first and the last
@@ -185,7 +215,7 @@ def _buckets(session: Session, mine: ColumnElement[bool], first: int, last: int,
     return found
 
 
-def _at(session: Session, counted: ColumnElement[bool], places: Sequence[tuple[str, int]]) -> dict[str, list[Any]]:
+def _at(session: Session, counted: Condition, places: Sequence[tuple[str, int]]) -> dict[str, list[Any]]:
     """Name -> points at these steps in their order, of each the newest."""
     names, steps = zip(*places, strict=True)
     pairs = func.unnest(literal(names, ARRAY(Text)), literal(steps, ARRAY(BigInteger)))
@@ -244,16 +274,15 @@ def after(session: Session, job_id: UUID, epoch: int, step: int, limit: int = 20
 def rows(session: Session, job_id: UUID, names: Sequence[str] | None = None, from_step: int = 0) -> Iterator[Any]:
     """Every point that counts, by name and step: rows of (name, step, train_epoch, value, epoch, at)."""
     more = Metric.train_epoch, Metric.value, Metric.epoch, Metric.at
-    query = _counted(session, job_id, names, from_step, *more)
+    query = _counted(job_id, names, from_step, _counts(session, job_id), *more)
     return iter(session.execute(query.execution_options(yield_per=5000)))
 
 
 def _counted(
-    session: Session, job_id: UUID, names: Sequence[str] | None, from_step: int, *more: SQLColumnExpression[Any]
+    job: UUID | Given, names: Sequence[str] | Given | None, from_step: int | Given, counts: Condition, *more: Any
 ) -> Select[*tuple[Any, ...]]:
     """Every point that counts, by name and step: of one told by several epochs the newest."""
-    query = select(Metric.name, Metric.step, *more)
-    query = query.where(Metric.job_id == job_id, Metric.step >= from_step, _counts(session, job_id))
+    query = select(Metric.name, Metric.step, *more).where(Metric.job_id == job, Metric.step >= from_step, counts)
     if names is not None:
         query = query.where(Metric.name.in_(names))
     return query.ext(distinct_on(Metric.name, Metric.step)).order_by(Metric.name, Metric.step, Metric.epoch.desc())
@@ -298,16 +327,24 @@ def remove(session: Session, job_id: UUID) -> int:
     return session.scalar(select(func.count()).select_from(gone.cte())) or 0
 
 
-def _counts(session: Session, job_id: UUID) -> ColumnElement[bool]:
+def _counts(session: Session, job_id: UUID) -> Condition:
     """An epoch counts up to the step from which a later one went on."""
-    began = session.execute(
-        select(Attempt.epoch, Attempt.resume_step)
-        .where(Attempt.job_id == job_id, Attempt.running_at.is_not(None))
-        .order_by(Attempt.epoch.desc())
-    ).all()
-    ends: list[ColumnElement[bool]] = []
+    return _counting(_ends(session, job_id))
+
+
+def _ends(session: Session, job_id: UUID) -> list[tuple[int, int | None]]:
+    """(epoch, last step that counts) of a job, the newest first, whose steps all count: None."""
+    found: list[tuple[int, int | None]] = []
     lowest: int | None = None
-    for epoch, resume_step in began:
-        ends.append(Metric.epoch == epoch if lowest is None else and_(Metric.epoch == epoch, Metric.step <= lowest))
+    for epoch, resume_step in session.execute(_BEGAN, {"job": job_id}):
+        found.append((epoch, lowest))
         lowest = min(resume_step or 0, lowest if lowest is not None else resume_step or 0)
-    return or_(*ends) if ends else Metric.epoch >= 0
+    return found
+
+
+def _counting(ends: Sequence[tuple[int | Given, int | Given | None]]) -> Condition:
+    each = [
+        Metric.epoch == epoch if last is None else and_(Metric.epoch == epoch, Metric.step <= last)
+        for epoch, last in ends
+    ]
+    return or_(*each) if each else Metric.epoch >= 0

@@ -58,7 +58,7 @@ def list_checkpoints(
 ) -> ListView[CheckpointView]:
     """Saved states that are there and good, newest first."""
     if job is not None:
-        jobs.get(session, job, principal)
+        jobs.check_there(session, job, principal)
     rows = [CheckpointView.model_validate(row) for row in checkpoints.listed(session, principal, job, _MOST)]
     return cut(request, response, rows, lambda row: str(row.id), limit=limit, cursor=cursor)
 

@@ -136,7 +136,7 @@ def change_job(
 ) -> JobView:
     """Change name, labels, priority, walltime_s or max_restarts. `If-Match` takes the ETag that you read, or `*`."""
     wanted = parse_body(Change, body)
-    jobs.get(session, job_id, principal)
+    jobs.check_there(session, job_id, principal)
     job = jobs.lock(session, job_id)
     check_unchanged(if_match, job)
     return _answer(session, response, verbs.change(session, job_id, principal, wanted.wanted(job.labels)))
@@ -176,7 +176,7 @@ def retry_job(
 @router.get("/{job_id}/attempts")
 def list_attempts(job_id: UUID, principal: ViewerDep, session: SessionDep) -> ListView[dict[str, Any]]:
     """Every try, oldest first: node, devices, times, reason, exit code."""
-    jobs.get(session, job_id, principal)
+    jobs.check_there(session, job_id, principal)
     return ListView(items=attempts.of_job(session, job_id))
 
 
@@ -192,7 +192,7 @@ def list_events(
     cursor: Cursor = None,
 ) -> ListView[EventView]:
     """What happened to it, in order."""
-    jobs.get(session, job_id, principal)
+    jobs.check_there(session, job_id, principal)
     if cursor is not None:
         if not cursor.isascii() or not cursor.isdecimal() or len(cursor) > 15:
             raise BadCursor
@@ -215,7 +215,7 @@ def list_artifacts(
     cursor: Cursor = None,
 ) -> ListView[ArtifactView]:
     """Files that it left."""
-    jobs.get(session, job_id, principal)
+    jobs.check_there(session, job_id, principal)
     rows = [ArtifactView.model_validate(row) for row in artifacts.of_job(session, job_id)]
     return cut(request, response, rows, lambda row: row.name, limit=limit, cursor=cursor)
 
@@ -231,7 +231,7 @@ def list_checkpoints_of_job(
     cursor: Cursor = None,
 ) -> ListView[CheckpointView]:
     """States that it saved, newest first, also those that were deleted since (`state`)."""
-    jobs.get(session, job_id, principal)
+    jobs.check_there(session, job_id, principal)
     rows = [CheckpointView.model_validate(row) for row in checkpoints.of_job(session, job_id)]
     return cut(request, response, rows, lambda row: str(row.id), limit=limit, cursor=cursor)
 

@@ -138,7 +138,7 @@ def read_metrics(
     format: Literal["json", "csv"] | None = None,
 ) -> Response:
     """Its curves, thinned by bucket with minimum and maximum, so that spikes stay."""
-    jobs.get(session, job_id, principal)
+    jobs.check_there(session, job_id, principal)
     chosen = _names(names)
     if wants_csv(request, format):
         return transact(lambda whole: _points_csv(metrics.rows(whole, job_id, chosen, from_step)))

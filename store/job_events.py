@@ -17,7 +17,10 @@ KEPT = ("warning", "end")  # what results show, and what closes a history
 
 
 def begin(session: Session, states: Mapping[UUID, Sequence[JobState]], actor: str) -> None:
-    """The first events of jobs that this transaction has stored: the state each was born in, and what followed."""
+    """The first events of jobs that this transaction has stored: the state each was born in, and what followed.
+
+    Listeners are woken by who stores the jobs.
+    """
     for job_id, (born, *later) in states.items():
         data = {"state": born, "was": None, "epoch": 0}
         session.add(JobEvent(job_id=job_id, seq=1, type="state", actor=actor, data=data))
@@ -25,7 +28,6 @@ def begin(session: Session, states: Mapping[UUID, Sequence[JobState]], actor: st
             data = changed(state, was)
             session.add(JobEvent(job_id=job_id, seq=seq, type="state", actor="system", data=data))
     session.flush()
-    notices.notify(session, notices.JOBS, *map(str, states))
 
 
 def changed(

@@ -88,9 +88,8 @@ def is_empty(session: Session) -> bool:
 
 def queued(session: Session) -> Queued:
     """Queued jobs by tier and age, and what their owners have used."""
-    found = facts.read(session, MOST_PLANNED)
+    found, now = facts.read(session, MOST_PLANNED)
     took = expected(session, found.likes)
-    now = session.scalars(select(func.now())).one()
     pending = list(_pending(found.by_version.values(), took))
     return Queued(pending, found.by_id, used(session), quotas.limits(session), now)
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from store import code, job_events, notices
 from store.keys import Principal
+from store.notices import Notice
 from store.states import EdgeKind, JobState
 from store.submission import Resolved
 from store.tables import Job, JobEdge
@@ -76,10 +77,11 @@ def draft(
 
 def insert(session: Session, new: Sequence[NewJob], actor: str) -> None:
     """Store them with their edges and first events; wakes the scheduler. They wait in the order given."""
-    # A value, not an expression: rows with expressions are written one by one.
-    now = session.scalars(select(func.now())).one()
-    for place, one in enumerate(new):
-        one.row.submitted_at = now + timedelta(microseconds=place)
+    if len(new) > 1:
+        # A value, not an expression: rows with expressions are written one by one.
+        now = session.scalars(select(func.now())).one()
+        for place, one in enumerate(new):
+            one.row.submitted_at = now + timedelta(microseconds=place)
     session.add_all(one.row for one in new)
     session.flush()
     session.add_all(
@@ -87,8 +89,11 @@ def insert(session: Session, new: Sequence[NewJob], actor: str) -> None:
         for one in new for parent, kind in one.parents.items()
     )  # fmt: skip
     job_events.begin(session, {one.row.id: one.states for one in new}, actor)
+    told = [Notice(notices.JOBS, str(one.row.id)) for one in new]
     if any(one.row.state is JobState.queued for one in new):
-        notices.notify(session, notices.QUEUE)
+        told.append(Notice(notices.QUEUE, ""))
+    if told:
+        notices.send(session, told)
 
 
 def _states(resolved: Resolved) -> tuple[JobState, ...]:

@@ -1,13 +1,12 @@
 """NOTIFY and LISTEN: they only wake, so a lost one costs time and nothing else."""
 
 import select
+from collections.abc import Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
 
 import psycopg
-import sqlalchemy as sa
-from sqlalchemy import Text, func, literal
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from store import database
@@ -21,10 +20,23 @@ class Notice(NamedTuple):
     payload: str
 
 
-def notify(session: Session, channel: str, *payloads: str) -> None:
-    """Wake listeners when this transaction commits, once for each payload; without one, with an empty one."""
-    told = literal(list(payloads) or [""], ARRAY(Text))
-    session.execute(sa.select(func.pg_notify(channel, func.unnest(told))))
+_SEND = text(
+    """
+    SELECT pg_notify(channel, payload)
+      FROM unnest(CAST(:channels AS text[]), CAST(:payloads AS text[])) AS told (channel, payload)
+    """
+)
+
+
+def notify(session: Session, channel: str, payload: str = "") -> None:
+    """Wake listeners of a channel when this transaction commits."""
+    send(session, [Notice(channel, payload)])
+
+
+def send(session: Session, notices: Sequence[Notice]) -> None:
+    """Wake listeners when this transaction commits, once for each notice."""
+    channels, payloads = zip(*notices, strict=True)
+    session.execute(_SEND, {"channels": list(channels), "payloads": list(payloads)})
 
 
 class Listener:

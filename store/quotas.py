@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -10,7 +10,8 @@ from store import audit, notices
 from store.errors import NotFound
 from store.keys import Principal, Role
 from store.policy import Limit, Limits
-from store.tables import Project, Quota, User
+from store.states import WAITING
+from store.tables import Job, Project, Quota, User
 
 FIELDS = ("max_gpus", "max_running", "max_queued", "share")
 
@@ -50,10 +51,20 @@ def limits(session: Session) -> Limits:
     return {one.subject: Limit(one.max_gpus, one.max_running, one.share) for one in listed(session)}
 
 
-def max_queued(session: Session, user: str, default: int) -> int:
-    """How many jobs of a user may wait."""
-    quota = session.get(Quota, f"user:{user}")
-    return default if quota is None or quota.max_queued is None else quota.max_queued
+_WAITING = (
+    select(
+        func.count(),
+        select(Quota.max_queued).where(Quota.subject == bindparam("subject")).scalar_subquery(),
+    )
+    .select_from(Job)
+    .where(Job.owner == bindparam("user"), Job.state.in_(WAITING))
+)
+
+
+def waiting(session: Session, user: str, default: int) -> tuple[int, int]:
+    """How many jobs of a user wait, and how many may; `default`: without a limit of their own."""
+    used, most = session.execute(_WAITING, {"user": user, "subject": f"user:{user}"}).one()
+    return used, default if most is None else most
 
 
 def _check(session: Session, subject: str) -> None:

@@ -26,7 +26,7 @@ from store.keys import Principal, Role
 from store.policy import ANYWHERE, Wants
 from store.references import References
 from store.settings import settings
-from store.states import FINAL, WAITING, JobState, Priority
+from store.states import FINAL, JobState, Priority
 from store.tables import Dataset, Job
 
 CHECKPOINT_BYTES = 16 * 33_000_000 * 2  # both encoders with momentum and keys at width 64, roughly
@@ -126,8 +126,7 @@ def check_rights(session: Session, queue: Queue, principal: Principal) -> None:
 
 def check_queued(session: Session, principal: Principal, count: int) -> None:
     """Raises QuotaExceeded when so many more of their jobs may not wait."""
-    limit = quotas.max_queued(session, principal.user, settings().queued_per_user)
-    used = session.scalar(select(func.count()).where(Job.owner == principal.user, Job.state.in_(WAITING))) or 0
+    used, limit = quotas.waiting(session, principal.user, settings().queued_per_user)
     if used + count > limit:
         more = f"this makes {count:,} jobs and " if count > 1 else ""
         message = f"{more}{used:,} of your jobs are waiting; the limit is {limit:,}"

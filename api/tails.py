@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from api import logs
 from api.sse import Sent
 from api.views.jobs import EventView
-from store import attempts, job_events, metrics
+from store import job_events, metrics, tries
 from store.database import sessions
 from store.log_files import log_file
 from store.settings import settings
@@ -146,7 +146,7 @@ class LogTail:
         return log_file(settings().attempt_folder(self._job, self._epoch), self._part)
 
     def _newest(self, session: Session) -> int:
-        newest = attempts.newest(session, self._job)
+        newest = tries.newest(session, self._job)
         return newest.epoch if newest else 0
 
     def _text(self, *, growing: bool) -> list[Sent]:

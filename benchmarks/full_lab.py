@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 
 from cmac_core.specs import JOB_SPEC
 from store import attempts, database, embedded, jobs, keys, migrate, nodes
-from store.attempts import Lease
 from store.ends import Reason
+from store.fence import Lease
 from store.keys import Principal, Role
 from store.nodes import FoundDevice
 from store.settings import settings

@@ -13,8 +13,8 @@ import httpx2
 from benchmarks.full_lab import CURVES, EVALUATION, FullLab, full_lab
 from benchmarks.rounds import Growth, Limit
 from cmac_core.events import Metrics
-from store import attempts, database, record, scheduler
-from store.attempts import Lease
+from store import database, fence, record, scheduler
+from store.fence import Lease
 
 QUEUED, FINISHED = 10_000, 100_000
 PLACED = 150  # more than 256 GPUs have room for, so that what is queued later waits
@@ -118,7 +118,7 @@ def _ingest(lease: Lease, steps: Iterator[int]) -> None:
         for step in range(first, first + 10)
     ]
     with database.sessions.begin() as session:
-        attempts.beat(session, lease, first, first + 10)
+        fence.beat(session, lease, first, first + 10)
         record.record(session, lease, told)
 
 

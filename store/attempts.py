@@ -5,20 +5,20 @@ Locks are always taken in this order: leaders, attempt_parts, attempts, jobs, gp
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, and_, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from store import ending, ends, inputs, moves, outbox, queue, walltime
+from store import ending, ends, fence, inputs, moves, outbox, queue
 from store.ends import Reason
-from store.errors import AlreadyAdopted, AlreadyRecorded, Fenced
+from store.errors import AlreadyAdopted, Fenced
+from store.fence import Lease, Orders
 from store.settings import settings
 from store.states import (
-    HELD_PARTS,
     LIVE_PARTS,
     AttemptState,
     Desired,
@@ -30,26 +30,6 @@ from store.states import (
 from store.tables import Attempt, Device, DeviceLease, Job, Node, Part
 
 PARTING_S = 15.0  # that the other parts of an attempt have when one is over
-
-
-class Lease(NamedTuple):
-    """What a supervisor shows with every write."""
-
-    attempt: UUID
-    epoch: int
-    part: int = 0
-
-
-class Orders(NamedTuple):
-    """What is wanted of an attempt."""
-
-    desired: Desired
-    stop_for: StopFor | None
-    stop_deadline: datetime | None  # the database's clock
-    stop_in_s: float | None  # seconds from now to that deadline, by the database's clock; may be negative
-    go_at: datetime | None
-    left_s: float | None = None  # of the job's walltime, by the database's clock; may be negative
-    rdzv_endpoint: str | None = None  # where the ranks of several machines meet
 
 
 @dataclass(frozen=True)
@@ -171,12 +151,12 @@ def adopt(session: Session, lease: Lease, pid: int, pid_start: int, pid_ns: int,
     me = and_(Part.pid == pid, Part.pid_start == pid_start, Part.pid_ns == pid_ns, Part.boot_id == boot_id)
     adopted = session.execute(
         update(Part)
-        .where(*_mine(lease), Part.state == PartState.starting, or_(Part.pid.is_(None), me))
+        .where(*fence.mine(lease), Part.state == PartState.starting, or_(Part.pid.is_(None), me))
         .values(pid=pid, pid_start=pid_start, pid_ns=pid_ns, boot_id=boot_id, heartbeat_at=func.now())
         .returning(Part.node_id, Part.events_offset)
     ).first()
     if adopted is None:
-        if is_live(session, lease):
+        if fence.is_live(session, lease):
             raise AlreadyAdopted
         raise Fenced
     attempt = _lock(session, lease.attempt)
@@ -195,7 +175,7 @@ def adopt(session: Session, lease: Lease, pid: int, pid_start: int, pid_ns: int,
         grace_s=job.grace_s,
         events_offset=adopted.events_offset,
         folder=settings().attempt_folder(job.id, lease.epoch),
-        orders=orders(session, lease),
+        orders=fence.orders(session, lease),
         nodes=session.scalar(select(func.count()).where(Part.attempt_id == lease.attempt)) or 1,
         problem=found.problem,
     )
@@ -205,14 +185,14 @@ def ready(session: Session, lease: Lease, rdzv_endpoint: str | None = None) -> b
     """This part could start. When it is the last one, go_at is set, attempt and job are running, and it is True.
 
     `rdzv_endpoint`: part 0's, where the ranks of several machines meet.
-    False: others are not ready, or the attempt should stop (see `orders`). Raises Fenced.
+    False: others are not ready, or the attempt should stop (see `fence.orders`). Raises Fenced.
     Said again it changes nothing: the answer to a commit may have been lost.
     """
     _lock_parts(session, lease.attempt)  # before the one that is ours: two that are ready together lock in one order
-    hold(session, lease, state=PartState.ready, ready_at=func.now())
+    fence.hold(session, lease, state=PartState.ready, ready_at=func.now())
     attempt = _lock(session, lease.attempt)
     if attempt.go_at is not None:  # back to what it was, or the barrier would seem to wait for this part
-        hold(session, lease, state=PartState.running)
+        fence.hold(session, lease, state=PartState.running)
         return True
     attempt.rdzv_endpoint = rdzv_endpoint or attempt.rdzv_endpoint
     states = session.scalars(select(Part.state).where(Part.attempt_id == attempt.id)).all()
@@ -229,40 +209,9 @@ def ready(session: Session, lease: Lease, rdzv_endpoint: str | None = None) -> b
     return True
 
 
-def beat(session: Session, lease: Lease, old_offset: int, new_offset: int) -> Orders:
-    """The fence: first in every transaction of a supervisor. It takes the row's lock, or raises.
-
-    The offset in the same statement makes the ingest of events exactly once. Guard and write are on the same
-    row: a state tested on a joined row was seen too late. Raises AlreadyRecorded(offset) when an earlier commit
-    had arrived after all, Fenced when it is over.
-    """
-    row = session.execute(_BEAT, _shown(lease) | {"old_offset": old_offset, "new_offset": new_offset}).first()
-    if row is None:
-        there = session.execute(select(Part.events_offset).where(*_mine(lease), Part.state.in_(HELD_PARTS))).first()
-        if there is None or there.events_offset == old_offset:
-            raise Fenced
-        raise AlreadyRecorded(there.events_offset)
-    return _orders(row)
-
-
-def hold(session: Session, lease: Lease, **values: Any) -> None:
-    """The fence for other writes: takes the part's row and sets `values` on it. Raises Fenced."""
-    mine = update(Part).where(*_mine(lease), Part.state.in_(HELD_PARTS))
-    if session.scalar(mine.values(heartbeat_at=func.now(), **values).returning(Part.part)) is None:
-        raise Fenced
-
-
-def orders(session: Session, lease: Lease) -> Orders:
-    """What is wanted now, without writing (every 2 s). Raises Fenced when the part is over."""
-    row = session.execute(_ASK, _shown(lease)).first()
-    if row is None:
-        raise Fenced
-    return _orders(row)
-
-
 def stopping(session: Session, lease: Lease) -> None:
     """The supervisor has passed the wish to stop on. Raises Fenced."""
-    hold(session, lease, state=PartState.stopping)
+    fence.hold(session, lease, state=PartState.stopping)
     going = update(Attempt).where(Attempt.id == lease.attempt, Attempt.state != AttemptState.exited)
     session.execute(going.values(state=AttemptState.stopping))
 
@@ -278,10 +227,10 @@ def finish(
 ) -> Job:
     """This part is over and its devices were seen empty: leases end, and the job goes where QUEUE 8 says.
 
-    Call `beat` and `record` for the last event lines first, in the same transaction. Also used by the node loop
+    Call `fence.beat` and `record` for the last event lines first, in the same transaction. Also used by the node loop
     for a part whose supervisor is gone (supervisor_lost, node_rebooted). Raises Fenced.
     """
-    over = update(Part).where(*_mine(lease), Part.state.in_(LIVE_PARTS))
+    over = update(Part).where(*fence.mine(lease), Part.state.in_(LIVE_PARTS))
     over = over.values(state=PartState.exited, exit_code=exit_code, heartbeat_at=func.now())
     if session.scalar(over.returning(Part.part)) is None:
         raise Fenced
@@ -374,75 +323,6 @@ def live_parts(session: Session, node_id: UUID) -> list[LivePart]:
     ]
 
 
-def is_live(session: Session, lease: Lease) -> bool:
-    """Whether this part is not over: a process marked with another must go."""
-    return session.scalar(select(Part.part).where(*_mine(lease), Part.state.in_(LIVE_PARTS))) is not None
-
-
-def of_job(session: Session, job_id: UUID) -> list[dict[str, Any]]:
-    """Every try, oldest first: state, node, devices, times, reason, exit code, inputs, versions."""
-    tried = select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.epoch)
-    return [_told(session, attempt) for attempt in session.scalars(tried).all()]
-
-
-def newest(session: Session, job_id: UUID) -> Attempt | None:
-    """The latest attempt of a job, live or not."""
-    query = select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.epoch.desc()).limit(1)
-    return session.scalars(query).first()
-
-
-def parts_of(session: Session, job_id: UUID, epoch: int) -> int:
-    """How many machines an attempt has, or had; 0 when there is no such attempt."""
-    query = select(func.count()).select_from(Part).join(Attempt, Attempt.id == Part.attempt_id)
-    return session.scalar(query.where(Attempt.job_id == job_id, Attempt.epoch == epoch)) or 0
-
-
-def _told(session: Session, attempt: Attempt) -> dict[str, Any]:
-    plain = ("id", "epoch", "state", "reason", "detail", "hint", "exit_code", "desired", "stop_for", "resume_step")
-    times = ("progress", "versions", "world_size", "replacements", "inputs", "created_at", "running_at", "exited_at")
-    parts = select(Part, Node.name).join(Node, Node.id == Part.node_id).where(Part.attempt_id == attempt.id)
-    leased = select(Device).join(DeviceLease, DeviceLease.gpu_id == Device.id)
-    leased = leased.where(DeviceLease.attempt_id == attempt.id).order_by(Device.node_id, Device.index)
-    return {name: getattr(attempt, name) for name in (*plain, *times)} | {
-        "parts": [
-            {"part": part.part, "node": node, "state": part.state, "heartbeat_at": part.heartbeat_at, "pid": part.pid}
-            for part, node in session.execute(parts.order_by(Part.part))
-        ],
-        "devices": [
-            {"id": device.id, "kind": device.kind, "index": device.index, "model": device.model}
-            for device in session.scalars(leased)
-        ],
-    }
-
-
-_ORDERS = (
-    Attempt.desired,
-    Attempt.stop_for,
-    Attempt.stop_deadline,
-    func.extract("epoch", Attempt.stop_deadline - func.now()).label("stop_in_s"),
-    Attempt.go_at,
-    Attempt.rdzv_endpoint,
-    walltime.left().label("left_s"),
-)
-
-# Put together once: that takes longer than to ask, and each supervisor and each machine asks every few seconds.
-_SHOWN = (
-    Part.attempt_id == bindparam("of_attempt"),
-    Part.part == bindparam("of_part"),
-    Part.epoch == bindparam("of_epoch"),
-    Part.state.in_(HELD_PARTS),
-    Attempt.id == Part.attempt_id,
-    Job.id == Attempt.job_id,
-)
-_ASK = select(*_ORDERS).where(*_SHOWN)
-_BEAT = (
-    update(Part)
-    .where(*_SHOWN, Part.events_offset == bindparam("old_offset"))
-    .values(heartbeat_at=func.now(), events_offset=bindparam("new_offset"))
-    .returning(*_ORDERS)
-    .execution_options(synchronize_session=False)
-)
-
 _LIVE_PARTS = (
     select(Part, Attempt.job_id, Attempt.stop_for, func.extract("epoch", func.now() - Part.dispatched_at))
     .join(Attempt, Attempt.id == Part.attempt_id)
@@ -456,23 +336,6 @@ _LEFTOVER = (
     .where(Device.node_id == bindparam("node"), DeviceLease.released_at.is_(None))
     .where(Attempt.state == AttemptState.exited)
 )
-
-
-def _shown(lease: Lease) -> dict[str, Any]:
-    return {"of_attempt": lease.attempt, "of_part": lease.part, "of_epoch": lease.epoch}
-
-
-_Orders = Row[Desired, StopFor | None, datetime | None, Any, datetime | None, str | None, float | None]
-
-
-def _orders(row: _Orders) -> Orders:
-    stop_in_s = None if row.stop_in_s is None else float(row.stop_in_s)
-    wanted = (row.desired, row.stop_for, row.stop_deadline, stop_in_s, row.go_at)
-    return Orders(*wanted, left_s=row.left_s, rdzv_endpoint=row.rdzv_endpoint)
-
-
-def _mine(lease: Lease) -> tuple[Any, ...]:
-    return (Part.attempt_id == lease.attempt, Part.part == lease.part, Part.epoch == lease.epoch)
 
 
 def _lock_parts(session: Session, attempt: UUID) -> None:

@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 from cmac_core.events import Saved
 from cmac_core.retention import outdated
 from cmac_core.specs.method import Checkpoints
-from store import attempts, audit, job_events, jobs, moves
-from store.attempts import Lease
+from store import audit, fence, job_events, jobs, moves
 from store.errors import IllegalMove, InUse, NotFound
+from store.fence import Lease
 from store.keys import Principal
 from store.states import FINAL, CheckpointState
 from store.tables import Attempt, Checkpoint, Job
@@ -191,7 +191,7 @@ def _user_of(session: Session, checkpoint: Checkpoint, maker: Job) -> UUID | Non
 
 def mark_bad(session: Session, lease: Lease, checkpoint_id: UUID, detail: str) -> Checkpoint | None:
     """Its hash is wrong or its file is gone: never used again; the one to try now, or None. Raises Fenced."""
-    attempts.hold(session, lease)
+    fence.hold(session, lease)
     owner = session.scalar(select(Checkpoint.job_id).where(Checkpoint.id == checkpoint_id))
     assert owner is not None
     job = moves.lock(session, owner)

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from cmac_core import events
 from cmac_core.events import AnyEvent
 from store import checkpoints, datasets, job_events, metrics, moves, notices
-from store.attempts import Lease
 from store.ends import Reason
+from store.fence import Lease
 from store.metrics import Point
 from store.settings import settings
 from store.states import CheckpointState

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from store import artifacts, attempts, jobs, listing
+from store import artifacts, jobs, listing, tries
 from store.keys import Principal
 from store.made import left_by
 from store.states import FINAL, JobState
@@ -65,7 +65,7 @@ def plain(value: ResultValue) -> dict[str, Any]:
 
 def lineage(session: Session, job: Job) -> dict[str, Any]:
     """What the job was made of: inputs with their hashes, seed, code and machine of its newest attempt."""
-    newest = attempts.newest(session, job.id)
+    newest = tries.newest(session, job.id)
     tried = session.scalar(select(func.count()).where(Attempt.job_id == job.id)) or 0
     versions = (newest.versions if newest else None) or {}
     told: dict[str, Any] = {

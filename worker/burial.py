@@ -5,7 +5,7 @@ import logging
 from sqlalchemy.orm import Session
 
 from cmac_core.retention import CHECKPOINTS, remove_drafts
-from store import attempts, database, ends
+from store import attempts, database, ends, fence
 from store.attempts import LivePart
 from store.ends import Reason, Verdict
 from store.errors import AlreadyRecorded, Fenced
@@ -69,7 +69,7 @@ def judge(part: LivePart, said: Words) -> Verdict:
 
 def _tell(part: LivePart, offset: int, portion: Portion) -> int:
     def write(session: Session) -> None:
-        attempts.beat(session, part.lease, offset, portion.offset)
+        fence.beat(session, part.lease, offset, portion.offset)
         ingest(session, part.lease, portion.events)
 
     try:
@@ -80,6 +80,6 @@ def _tell(part: LivePart, offset: int, portion: Portion) -> int:
 
 
 def _close(session: Session, part: LivePart, offset: int, verdict: Verdict) -> None:
-    attempts.beat(session, part.lease, offset, offset)
+    fence.beat(session, part.lease, offset, offset)
     tail = tail_of(log_file(part.folder, part.lease.part))
     attempts.finish(session, part.lease, verdict.reason, None, verdict.detail, verdict.hint, tail)

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from store import attempts, database
-from store.attempts import Lease
+from store.fence import Lease
 from store.settings import settings
 from store.tables import Attempt
 from worker import here

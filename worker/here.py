@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
 from store import database, nodes
-from store.attempts import Lease
+from store.fence import Lease
 from store.nodes import FoundDevice
 from store.settings import settings
 from store.states import DeviceKind

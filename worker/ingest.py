@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from cmac_core.events import AnyEvent, Warned
 from store import database
-from store.attempts import Lease
+from store.fence import Lease
 from store.record import record
 
 log = logging.getLogger(__name__)

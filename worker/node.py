@@ -15,8 +15,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from store import attempts, database, nodes
-from store.attempts import Lease, LivePart
+from store.attempts import LivePart
 from store.errors import NotFound
+from store.fence import Lease
 from store.nodes import FoundDevice
 from store.settings import settings
 from store.states import PartState

@@ -22,7 +22,7 @@ from api.views.base import ListView, written
 from api.views.data import ArtifactView, CheckpointView
 from api.views.experiments import ExperimentView
 from api.views.jobs import EventView, JobListView, JobRow, JobView
-from store import artifacts, attempts, checkpoints, deletion, job_events, jobs, verbs
+from store import artifacts, checkpoints, deletion, job_events, jobs, tries, verbs
 from store.errors import BadCursor
 from store.idempotency import Answer
 from store.tables import Job
@@ -177,7 +177,7 @@ def retry_job(
 def list_attempts(job_id: UUID, principal: ViewerDep, session: SessionDep) -> ListView[dict[str, Any]]:
     """Every try, oldest first: node, devices, times, reason, exit code."""
     jobs.check_there(session, job_id, principal)
-    return ListView(items=attempts.of_job(session, job_id))
+    return ListView(items=tries.of_job(session, job_id))
 
 
 @router.get("/{job_id}/events")

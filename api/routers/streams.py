@@ -17,7 +17,7 @@ from api.ranges import part_of, wanted_range
 from api.sse import Streams, Tail
 from api.tables import csv_answer, wants_csv
 from api.tails import EventTail, LogTail, MetricTail
-from store import attempts, jobs, metrics
+from store import jobs, metrics, tries
 from store.database import transact
 from store.errors import BadRequest, Gone
 from store.keys import Principal
@@ -109,7 +109,7 @@ def read_logs(
     """
     job = jobs.get(session, job_id, principal)
     _check_log(job, part)
-    newest = attempts.newest(session, job_id)
+    newest = tries.newest(session, job_id)
     last = newest.epoch if newest else 0
     chosen = epoch or last
     file = log_file(settings().attempt_folder(job_id, chosen), part)
@@ -121,7 +121,7 @@ def read_logs(
     page = page or logs.read_page(file, offset, limit, growing=growing)
     headers = {"X-Next-Offset": str(page.next_offset), "X-Log-Size": str(page.size), "Accept-Ranges": "bytes"}
     if chosen:
-        headers |= {"X-Epoch": str(chosen), "X-Parts": str(attempts.parts_of(session, job_id, chosen))}
+        headers |= {"X-Epoch": str(chosen), "X-Parts": str(tries.parts_of(session, job_id, chosen))}
     return PlainTextResponse(page.text, headers=headers | {"Cache-Control": "no-store"})
 
 

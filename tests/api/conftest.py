@@ -22,9 +22,9 @@ from api.app import make_app
 from api.server import Server
 from api.settings import ApiSettings
 from cmac_core.events import AnyEvent, Artifact, Ended, Result, Value
-from store import attempts, database, embedded, keys, migrate, nodes, record
-from store.attempts import Lease
+from store import attempts, database, embedded, fence, keys, migrate, nodes, record
 from store.ends import Reason
+from store.fence import Lease
 from store.keys import Role
 from store.nodes import FoundDevice
 from store.settings import Settings, settings
@@ -83,7 +83,7 @@ class Lab:
             offset = session.scalars(
                 select(attempts.Part.events_offset).where(attempts.Part.attempt_id == lease.attempt)
             ).one()
-            attempts.beat(session, lease, offset, offset + 1)
+            fence.beat(session, lease, offset, offset + 1)
             record.record(session, lease, events)
 
     def succeed(self, lease: Lease) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cmac_core.events import Ended, Result, Saved, Value
-from store.attempts import Lease
+from store.fence import Lease
 from store.keys import Role
 from tests.api.conftest import RETRIEVAL
 

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 
 from cmac_core.events import AnyEvent, Saved
 from cmac_core.specs import JOB_SPEC
-from store import attempts, jobs, nodes, record
-from store.attempts import Lease
+from store import attempts, fence, jobs, nodes, record, tries
 from store.ends import Reason
+from store.fence import Lease
 from store.keys import Principal, Role
 from store.nodes import FoundDevice
 from store.settings import settings
@@ -80,7 +80,7 @@ class Lab:
 
     def claim(self, job: Job) -> Lease:
         lease = self.place(job)
-        node = attempts.newest(self.session, job.id)
+        node = tries.newest(self.session, job.id)
         assert node is not None
         part = self.session.scalars(select(attempts.Part).where(attempts.Part.attempt_id == lease.attempt)).one()
         assert attempts.claim(self.session, lease.attempt, lease.epoch, part.node_id) == lease
@@ -95,7 +95,7 @@ class Lab:
 
     def tell(self, lease: Lease, *events: AnyEvent) -> None:
         offset = self.offset(lease)
-        attempts.beat(self.session, lease, offset, offset + 1)
+        fence.beat(self.session, lease, offset, offset + 1)
         record.record(self.session, lease, events)
         self.session.expire_all()  # rows are as others see them
 

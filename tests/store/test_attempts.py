@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
 from cmac_core.events import Metrics
-from store import attempts, database, record
+from store import attempts, database, fence, record, tries
 from store.ends import Reason
 from store.errors import AlreadyAdopted, AlreadyRecorded, Fenced
 from store.states import AttemptState, Desired, JobState, PartState
@@ -36,7 +36,7 @@ def test_a_job_runs_from_submit_to_success(lab: Lab) -> None:
     lab.finish(lease)
     assert job.state is JobState.succeeded
     assert lab.leased() == 0
-    assert attempts.of_job(lab.session, job.id)[0]["reason"] == "ok"
+    assert tries.of_job(lab.session, job.id)[0]["reason"] == "ok"
 
 
 def test_who_was_given_up_for_lost_changes_nothing(lab: Lab) -> None:
@@ -47,12 +47,12 @@ def test_who_was_given_up_for_lost_changes_nothing(lab: Lab) -> None:
     new = lab.run(job)
     assert new.epoch == old.epoch + 1
     for write in (
-        lambda: attempts.beat(lab.session, old, 0, 5),
+        lambda: fence.beat(lab.session, old, 0, 5),
         lambda: attempts.ready(lab.session, old),
         lambda: attempts.stopping(lab.session, old),
         lambda: attempts.finish(lab.session, old, Reason.ok),
         lambda: attempts.adopt(lab.session, old, 1, 1, 1, "b"),
-        lambda: attempts.orders(lab.session, old),
+        lambda: fence.orders(lab.session, old),
     ):
         with pytest.raises(Fenced):
             write()
@@ -63,14 +63,14 @@ def test_who_was_given_up_for_lost_changes_nothing(lab: Lab) -> None:
 def test_a_lease_with_a_wrong_epoch_is_fenced(lab: Lab) -> None:
     lease = lab.run(lab.submit())
     with pytest.raises(Fenced):
-        attempts.beat(lab.session, lease._replace(epoch=lease.epoch + 1), 0, 1)
+        fence.beat(lab.session, lease._replace(epoch=lease.epoch + 1), 0, 1)
 
 
 def test_a_commit_that_had_arrived_is_recognised(lab: Lab) -> None:
     lease = lab.run(lab.submit())
-    attempts.beat(lab.session, lease, 0, 100)
+    fence.beat(lab.session, lease, 0, 100)
     with pytest.raises(AlreadyRecorded) as caught:
-        attempts.beat(lab.session, lease, 0, 100)
+        fence.beat(lab.session, lease, 0, 100)
     assert caught.value.offset == 100
 
 
@@ -129,7 +129,7 @@ def test_ending_an_attempt_ends_all_its_rows(lab: Lab) -> None:
     job = lab.submit()
     lease = lab.run(job)
     lab.finish(lease, Reason.data_error, detail="a broken file", log_tail="Traceback")
-    attempt = attempts.newest(lab.session, job.id)
+    attempt = tries.newest(lab.session, job.id)
     assert attempt is not None
     assert (attempt.state, attempt.reason) == (AttemptState.exited, "data_error")
     assert lab.session.get_one(Part, (lease.attempt, 0)).state is PartState.exited
@@ -154,7 +154,7 @@ def test_a_late_tick_waits_for_the_reconciler_and_then_writes_nothing(open_lab: 
     def tick() -> None:
         with database.sessions() as late:
             try:
-                attempts.beat(late, lease, 0, 10)
+                fence.beat(late, lease, 0, 10)
                 record.record(late, lease, [Metrics(step=1, values={"loss": 1.0})])
                 late.commit()
                 outcome.append("written")

@@ -17,10 +17,10 @@ from sqlalchemy.orm import Session
 
 from chaos import history, invariants
 from cmac_core.events import Metrics
-from store import attempts, jobs, line, record, scheduler, verbs
-from store.attempts import Lease
+from store import attempts, fence, jobs, line, record, scheduler, tries, verbs
 from store.ends import Reason
 from store.errors import AlreadyAdopted, AlreadyExists, AlreadyRecorded, Fenced, IllegalMove, SpecProblem
+from store.fence import Lease
 from store.states import FINAL, StopFor
 from store.tables import Job, Metric, Part
 from tests.store.lab import Lab
@@ -89,7 +89,7 @@ class Queue(RuleBasedStateMachine):
         self.session.execute(update(Job).values(not_before=None))
         for placement in scheduler.look(self.session, line.queued(self.session)).placements:
             if scheduler._place(self.session, placement):
-                attempt = attempts.newest(self.session, placement.job)
+                attempt = tries.newest(self.session, placement.job)
                 assert attempt is not None
                 self.leases.append(Lease(attempt.id, attempt.epoch))
 
@@ -111,7 +111,7 @@ class Queue(RuleBasedStateMachine):
     def report(self, pick: int, word: str, reason: Reason = Reason.ok, lost: bool = False) -> None:
         """A supervisor's write: it goes through while its lease lives, and otherwise changes nothing."""
         for lease in self.lease(pick):
-            live, before = attempts.is_live(self.session, lease), self.row_of(lease)
+            live, before = fence.is_live(self.session, lease), self.row_of(lease)
             if word == "save" and self.part_of(lease).pid is None:
                 continue  # nobody has adopted it: it has no run that could save
             try:
@@ -133,7 +133,7 @@ class Queue(RuleBasedStateMachine):
             attempts.ready(session, lease)
         elif word in ("beat", "save"):
             old = self.offsets.get(lease, 0)
-            attempts.beat(session, lease, old, old + 10)
+            fence.beat(session, lease, old, old + 10)
             record.record(session, lease, [Metrics(step=old, values={"loss": 1.0})])
             if word == "save":
                 job = session.scalars(

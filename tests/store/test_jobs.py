@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select, text
 
-from store import attempts, job_events, jobs, verbs
+from store import attempts, fence, job_events, jobs, tries, verbs
 from store.ends import Reason
 from store.errors import AlreadyExists, BadCursor, BadFilter, Forbidden, IllegalMove, NotFound
 from store.keys import Principal, Role
@@ -82,7 +82,7 @@ def test_a_running_job_is_asked_to_save_and_leave(lab: Lab) -> None:
     lease = lab.run(job)
     verbs.cancel(lab.session, job.id, lab.principal)
     assert (job.state, job.stop_for) == (JobState.stopping, StopFor.cancel)
-    orders = attempts.orders(lab.session, lease)
+    orders = fence.orders(lab.session, lease)
     assert (orders.desired, orders.stop_for) == (Desired.stop, StopFor.cancel)
     assert orders.stop_in_s == pytest.approx(60, abs=1)
     version = job.version
@@ -99,7 +99,7 @@ def test_force_leaves_no_time_to_save(lab: Lab) -> None:
     lease = lab.run(job)
     verbs.cancel(lab.session, job.id, lab.principal)
     verbs.cancel(lab.session, job.id, lab.principal, force=True)
-    assert attempts.orders(lab.session, lease).stop_in_s == pytest.approx(0, abs=1)
+    assert fence.orders(lab.session, lease).stop_in_s == pytest.approx(0, abs=1)
 
 
 def test_a_cancel_that_comes_too_late_for_a_success_is_told_so(lab: Lab) -> None:
@@ -292,7 +292,7 @@ def test_an_attempt_is_one_of_its_job(lab: Lab) -> None:
     job = lab.submit()
     lab.run(job)
     attempt = lab.session.scalars(select(Attempt).where(Attempt.job_id == job.id)).one()
-    assert attempts.newest(lab.session, job.id) is attempt
-    told = attempts.of_job(lab.session, job.id)[0]
+    assert tries.newest(lab.session, job.id) is attempt
+    told = tries.of_job(lab.session, job.id)[0]
     assert told["parts"][0]["node"] == "here"
     assert [device["index"] for device in told["devices"]] == [0, 1]

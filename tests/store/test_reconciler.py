@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from store import attempts, checkpoints, database, made, outbox, reconciler, verbs
+from store import attempts, checkpoints, database, made, outbox, reconciler, tries, verbs
 from store.states import JobState, NodeState
 from store.tables import IdempotencyKey, Job, JobEdge, Leader, Node, Outbox, Part
 from tests.store.lab import Lab
@@ -116,7 +116,7 @@ def test_a_node_that_takes_nothing_up_is_cordoned_at_the_third_job(leading: Lab)
         ago(lab, Part, dispatched_at=31)
         repaired(lab)
         verbs.cancel(lab.session, job.id, lab.principal)
-        lab.release(attempts.newest(lab.session, job.id).id)  # type: ignore[union-attr]
+        lab.release(tries.newest(lab.session, job.id).id)  # type: ignore[union-attr]
         lab.session.commit()
     assert lab.session.scalars(select(Node)).one().state is NodeState.cordoned
 

@@ -21,7 +21,7 @@ from cmac_core.events import (
     Value,
     Warned,
 )  # fmt: skip
-from store import artifacts, attempts, checkpoints, job_events, jobs, metrics, record, results, verbs
+from store import artifacts, attempts, checkpoints, fence, job_events, jobs, metrics, record, results, tries, verbs
 from store.ends import Reason
 from store.errors import AlreadyRecorded, NotFound
 from store.keys import Principal, Role
@@ -43,10 +43,10 @@ def artifact(folder: Path, name: str, text: str = "x", kind: str = "table", **me
 def test_a_line_that_is_sent_twice_is_stored_once(lab: Lab) -> None:
     job = lab.submit()
     lease = lab.run(job)
-    attempts.beat(lab.session, lease, 0, 50)
+    fence.beat(lab.session, lease, 0, 50)
     record.record(lab.session, lease, [Metrics(step=1, values={"loss": 2.0, "acc": None})])
     with pytest.raises(AlreadyRecorded):
-        attempts.beat(lab.session, lease, 0, 50)
+        fence.beat(lab.session, lease, 0, 50)
     assert lab.session.scalar(select(func.count()).select_from(Metric)) == 2
 
 
@@ -56,7 +56,7 @@ def test_progress_is_shown_and_moves_the_etag_but_not_the_version(lab: Lab) -> N
     version, live = job.version, job.live
     told = Progress(phase="train", step=5, of=10, rate=1.5, eta_s=3.0)
     lab.tell(lease, Progress(phase="train", step=4, of=10), Metrics(step=5, values={"loss": 2.0}), told)
-    attempt = attempts.newest(lab.session, job.id)
+    attempt = tries.newest(lab.session, job.id)
     assert attempt is not None
     shown = {"phase": "train", "step": 5, "of": 10, "rate": 1.5, "unit": "it", "eta_s": 3.0}
     assert job.progress == attempt.progress == shown
@@ -290,7 +290,7 @@ def test_a_pack_makes_a_dataset_and_warnings_are_kept(lab: Lab) -> None:
     assert (dataset.reference, dataset.project, dataset.counts) == ("fresh@1", "default", {"train": 6})
     assert results.view(lab.session, job.id, lab.principal)["lineage"]["made_dataset"]["name"] == "fresh@1"
     assert "warning" in [event.type for event in job_events.after(lab.session, job.id)]
-    assert attempts.of_job(lab.session, job.id)[0]["replacements"] == 1
+    assert tries.of_job(lab.session, job.id)[0]["replacements"] == 1
 
 
 def test_steps_repeated_after_a_restart_come_from_the_newest_epoch(lab: Lab) -> None:

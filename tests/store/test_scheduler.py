@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from store import attempts, database, jobs, leaders, line, nodes, quotas, scheduler, verbs
+from store import database, fence, jobs, leaders, line, nodes, quotas, scheduler, tries, verbs
 from store.ends import Reason
 from store.errors import QuotaExceeded
 from store.leaders import SCHEDULER
@@ -107,7 +107,7 @@ def test_a_low_job_saves_and_leaves_for_a_higher_tier_and_keeps_its_place_in_lin
     assert scheduler.run_pass("me")[:3] == (True, 0, 1)
     assert states(lab, low, first) == ["stopping", "queued"]
     assert (first.waiting or {})["text"].endswith(f"asked to save and leave for it: job {low.id}")
-    assert attempts.orders(lab.session, lease).stop_for is StopFor.preempt
+    assert fence.orders(lab.session, lease).stop_for is StopFor.preempt
     assert scheduler.run_pass("me").placed == 0  # it waits for the devices, and asks nobody else
     with database.sessions.begin() as session:
         Lab(session, lab.principal).finish(lease, Reason.preempted)
@@ -158,7 +158,7 @@ def test_a_drained_machine_gets_nothing_new_and_its_jobs_go_back_to_the_queue(op
     node = lab.session.scalars(select(Node)).one()
     nodes.set_state(lab.session, node.id, NodeState.draining, "new fan")
     lab.session.commit()
-    assert attempts.orders(lab.session, lease).stop_for is StopFor.drain
+    assert fence.orders(lab.session, lease).stop_for is StopFor.drain
     lab.finish(lease, Reason.drained)
     lab.session.commit()
     assert (job.state, job.infra_restarts) == (JobState.queued, 0)
@@ -243,7 +243,7 @@ def test_a_freed_device_is_given_to_the_next(open_lab: Lab) -> None:
     lab.session.commit()
     scheduler.run_pass("me")
     assert states(lab, first, second) == ["scheduled", "queued"]
-    attempt = attempts.newest(lab.session, first.id)
+    attempt = tries.newest(lab.session, first.id)
     assert attempt is not None
     with database.sessions.begin() as session:
         verbs.cancel(session, first.id, lab.principal)

@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from store import attempts, ends, reconciler, scheduler, verbs
-from store.attempts import Lease
+from store import attempts, ends, fence, reconciler, scheduler, tries, verbs
 from store.ends import Reason
 from store.errors import Fenced
+from store.fence import Lease
 from store.states import AttemptState, Desired, JobState, PartState
 from store.tables import Attempt, DeviceLease, Job, Leader, Node, Outbox, Part
 from tests.store.lab import Lab
@@ -29,7 +29,7 @@ def placed(lab: Lab) -> tuple[Job, list[Lease]]:
     lab.session.commit()
     assert scheduler.run_pass("me").placed == 1
     lab.session.rollback()
-    attempt = attempts.newest(lab.session, job.id)
+    attempt = tries.newest(lab.session, job.id)
     assert attempt is not None
     return lab.again(job), [Lease(attempt.id, attempt.epoch, part) for part in range(2)]
 
@@ -46,7 +46,7 @@ def running(lab: Lab) -> tuple[Job, list[Lease]]:
     taken_up(lab, *leases)
     assert not attempts.ready(lab.session, leases[0], "10.0.0.1:4711")
     assert job.state is JobState.scheduled
-    assert attempts.orders(lab.session, leases[1]).go_at is None
+    assert fence.orders(lab.session, leases[1]).go_at is None
     assert attempts.ready(lab.session, leases[1])
     return job, leases
 
@@ -69,7 +69,7 @@ def test_a_pass_places_equal_parts_in_the_order_of_addresses_with_a_message_each
 
 def test_nobody_goes_before_all_are_ready_and_all_know_where_to_meet(pair: Lab) -> None:
     job, leases = running(pair)
-    orders = [attempts.orders(pair.session, lease) for lease in leases]
+    orders = [fence.orders(pair.session, lease) for lease in leases]
     assert {one.rdzv_endpoint for one in orders} == {"10.0.0.1:4711"}
     assert orders[0].go_at is not None
     assert job.state is JobState.running
@@ -79,7 +79,7 @@ def test_nobody_goes_before_all_are_ready_and_all_know_where_to_meet(pair: Lab) 
 def test_one_part_over_stops_the_others_soon_and_costs_one_restart(pair: Lab) -> None:
     job, leases = running(pair)
     pair.finish(leases[1], Reason.supervisor_lost)
-    orders = attempts.orders(pair.session, leases[0])
+    orders = fence.orders(pair.session, leases[0])
     assert (orders.desired, orders.stop_for) == (Desired.stop, None)
     assert 0 < (orders.stop_in_s or 0) <= 15
     assert (job.state, pair.leased()) == (JobState.running, 1)
@@ -129,7 +129,7 @@ def test_a_part_that_falls_silent_ends_all_and_each_node_frees_its_own(pair: Lab
     assert attempts.release(pair.session, leases[0].attempt, there) == 1
     for lease in leases:
         with pytest.raises(Fenced):
-            attempts.beat(pair.session, lease, 0, 0)
+            fence.beat(pair.session, lease, 0, 0)
 
 
 def test_a_barrier_that_one_never_reaches_lets_all_go_and_notes_who_was_absent(pair: Lab) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func
 
-from store import attempts, scheduler, verbs
+from store import attempts, fence, scheduler, verbs
 from store.ends import Reason
 from store.errors import Forbidden, IllegalMove
 from store.keys import Role
@@ -57,7 +57,7 @@ def test_a_paused_job_gives_its_devices_back_and_keeps_its_age(lab: Lab) -> None
     lease = lab.run(job)
     lab.save(job, lease)
     verbs.pause(lab.session, job.id, lab.principal)
-    orders = attempts.orders(lab.session, lease)
+    orders = fence.orders(lab.session, lease)
     assert (job.state, orders.desired, orders.stop_for) == (JobState.stopping, Desired.stop, StopFor.pause)
     version = job.version
     assert verbs.pause(lab.session, job.id, lab.principal).version == version

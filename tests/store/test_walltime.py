@@ -6,10 +6,10 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import func, update
 
-from store import attempts, jobs, line, reconciler, scheduler, verbs
-from store.attempts import Lease
+from store import attempts, fence, jobs, line, reconciler, scheduler, verbs
 from store.ends import Reason
 from store.errors import Forbidden, IllegalMove, InvalidSpec
+from store.fence import Lease
 from store.states import JobState
 from store.tables import Attempt, Checkpoint, Job, Leader
 from tests.store.lab import Lab
@@ -32,17 +32,17 @@ def test_what_is_left_falls_while_it_runs_and_from_attempt_to_attempt(lab: Lab) 
     job = limited(lab)
     lease = lab.run(job)
     has_run(lab, lease, 4)
-    assert attempts.orders(lab.session, lease).left_s == pytest.approx(6 * 3600)
+    assert fence.orders(lab.session, lease).left_s == pytest.approx(6 * 3600)
     lab.finish(lease, Reason.preempted)
     assert (job.state, job.used_s) == (JobState.queued, pytest.approx(4 * 3600))
     again = lab.run(job)
     has_run(lab, again, 1)
-    assert attempts.beat(lab.session, again, 0, 0).left_s == pytest.approx(5 * 3600)
+    assert fence.beat(lab.session, again, 0, 0).left_s == pytest.approx(5 * 3600)
 
 
 def test_a_job_without_a_limit_has_none(lab: Lab) -> None:
     lease = lab.run(lab.submit())
-    assert attempts.orders(lab.session, lease).left_s is None
+    assert fence.orders(lab.session, lease).left_s is None
 
 
 def test_work_that_a_lost_machine_took_is_given_back(lab: Lab) -> None:

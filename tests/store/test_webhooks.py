@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from cmac_core.specs.experiment import Experiment as Spec
-from store import attempts, database, deliveries, experiments, jobs, nodes, outbox, reconciler, verbs, webhooks
+from store import database, deliveries, experiments, jobs, nodes, outbox, reconciler, tries, verbs, webhooks
 from store.deliveries import retry_s
 from store.ends import Reason
 from store.errors import Forbidden, NotFound, QuotaExceeded
@@ -320,5 +320,5 @@ def test_a_job_moves_though_nobody_listens(lab: Lab) -> None:
     job = lab.submit()
     lab.succeed(job)
     assert job.state is JobState.succeeded
-    assert attempts.newest(lab.session, job.id) is not None
+    assert tries.newest(lab.session, job.id) is not None
     assert lab.session.scalars(select(Outbox).where(Outbox.kind == "webhook")).all() == []

@@ -19,7 +19,7 @@ import pytest
 
 from client.processes import Daemon, marked
 from cmac_core.specs import JOB_SPEC
-from store import attempts, database, embedded, jobs, verbs
+from store import attempts, database, embedded, jobs, tries, verbs
 from store.keys import Principal, Role
 from store.settings import settings
 from store.states import FINAL, JobState
@@ -66,7 +66,7 @@ class Service:
         return self.read(lambda session: session.get_one(Job, job))
 
     def attempt(self, job: uuid.UUID) -> Attempt | None:
-        return self.read(lambda session: attempts.newest(session, job))
+        return self.read(lambda session: tries.newest(session, job))
 
     def read(self, work: Callable[[Any], T]) -> T:
         with database.sessions() as session:

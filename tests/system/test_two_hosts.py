@@ -20,7 +20,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from cmac_core.specs import JOB_SPEC
-from store import attempts, database, embedded, jobs, keys, migrate, verbs
+from store import database, embedded, jobs, keys, migrate, tries, verbs
 from store.keys import SYSTEM
 from store.settings import settings
 from store.states import FINAL, JobState
@@ -131,7 +131,7 @@ class Lan:
         return self.read(lambda session: session.get_one(Job, job))
 
     def attempt(self, job: uuid.UUID) -> Attempt:
-        found = self.read(lambda session: attempts.newest(session, job))
+        found = self.read(lambda session: tries.newest(session, job))
         assert found is not None
         return found
 

@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from cmac_core.specs import JOB_SPEC
 from store import attempts, database, embedded, jobs, keys, migrate, verbs
-from store.attempts import Lease
+from store.fence import Lease
 from store.keys import SYSTEM
 from store.settings import settings
 from store.states import FINAL
@@ -56,7 +56,7 @@ say(Started(spec={}, versions={}, world_size=1))
 
 SUPERVISOR = """
 import sys, uuid
-from store.attempts import Lease
+from store.fence import Lease
 from worker import logs
 from worker.supervisor.run import attend
 logs.set_up()

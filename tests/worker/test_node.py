@@ -13,8 +13,8 @@ from sqlalchemy import func, select, update
 
 from cmac_core.events import DatasetMade, Ended
 from store import attempts, database
-from store.attempts import Lease
 from store.ends import Reason
+from store.fence import Lease
 from store.settings import settings
 from store.states import JobState
 from store.tables import DeviceLease, Metric, Part

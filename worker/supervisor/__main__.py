@@ -11,7 +11,7 @@ def main(arguments: list[str]) -> None:
 
     from uuid import UUID
 
-    from store.attempts import Lease
+    from store.fence import Lease
     from worker import logs
     from worker.processes import default_signals
     from worker.supervisor.run import attend

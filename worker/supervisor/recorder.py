@@ -9,9 +9,9 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from cmac_core.events import AnyEvent, Metrics, Progress, Warned
-from store import attempts
-from store.attempts import Lease, Orders
+from store import attempts, fence
 from store.errors import AlreadyRecorded
+from store.fence import Lease, Orders
 from store.states import Desired, StopFor
 from worker.ingest import ingest
 from worker.patience import insist, look, reach
@@ -70,7 +70,7 @@ class Recorder:
             answer = self._answer(self._tell(portion), confirmed=True)
             self._beaten = now
         else:
-            answer = self._answer(look(lambda session: attempts.orders(session, self.lease)), confirmed=False)
+            answer = self._answer(look(lambda session: fence.orders(session, self.lease)), confirmed=False)
         self._away = False
         return answer
 
@@ -89,7 +89,7 @@ class Recorder:
             self._tell(portion, insist)
 
         def last(session: Session) -> None:
-            orders = attempts.beat(session, self.lease, self.offset, self.offset)
+            orders = fence.beat(session, self.lease, self.offset, self.offset)
             close(session, orders.stop_for)
 
         insist(last)
@@ -114,7 +114,7 @@ class Recorder:
         extra = list(self.extra)
 
         def write(session: Session) -> Orders:
-            orders = attempts.beat(session, self.lease, self.offset, portion.offset)
+            orders = fence.beat(session, self.lease, self.offset, portion.offset)
             ingest(session, self.lease, [*portion.events, *extra])
             return orders
 
@@ -122,7 +122,7 @@ class Recorder:
             orders = run(write)
         except AlreadyRecorded as recorded:  # a commit whose answer was lost
             self._forget(recorded.offset)
-            return run(lambda session: attempts.orders(session, self.lease))
+            return run(lambda session: fence.orders(session, self.lease))
         self._forget(portion.offset)
         del self.extra[: len(extra)]
         return orders

@@ -14,10 +14,11 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cmac_core.retention import CHECKPOINTS, remove_drafts
-from store import attempts
-from store.attempts import Lease, Work
+from store import attempts, fence
+from store.attempts import Work
 from store.ends import STOPPED, Reason, Verdict
 from store.errors import Fenced
+from store.fence import Lease
 from store.log_files import log_file
 from store.settings import LeaseTimes, settings
 from store.states import NodeState, StopFor
@@ -183,7 +184,7 @@ class Attendance:
 
     def _await_go(self) -> Meeting | None:
         """The barrier: all machines of the attempt are ready. How they meet, where they are several."""
-        while (orders := insist(lambda session: attempts.orders(session, self.work.lease))).go_at is None:
+        while (orders := insist(lambda session: fence.orders(session, self.work.lease))).go_at is None:
             self._obey()
             time.sleep(0.2)
         self._obey()

@@ -17,7 +17,7 @@ from api.ui.rendering import page
 from api.ui.shown import CurveViewDep
 from api.ui.spec_rows import told
 from api.views.data import artifact_url
-from store import artifacts, attempts, checkpoints, job_events, jobs, metrics, results
+from store import artifacts, checkpoints, job_events, jobs, metrics, results, tries
 from store.database import transact
 from store.errors import Forbidden
 from store.keys import Principal, Scope
@@ -47,7 +47,7 @@ def job_page(
 ) -> HTMLResponse:
     """Everything about one job, live while it lives."""
     job = jobs.get(session, job_id, principal)
-    tries = attempts.of_job(session, job_id)
+    tried = tries.of_job(session, job_id)
     saved = checkpoints.of_job(session, job_id)
     return page(
         request,
@@ -62,8 +62,8 @@ def job_page(
         verbs=jobs.allowed(job) if may_steer(job, principal) else [],
         dangerous=_DANGEROUS,
         edges=jobs.edges(session, job.id),
-        tries=tries,
-        bars=_bars(job, tries),
+        tries=tried,
+        bars=_bars(job, tried),
         result=results.view(session, job_id, principal),
         spec=told(job.spec),
         checkpoints=saved[:_CHECKPOINTS],

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from store.attempts import Lease, Orders, Work
+from store.attempts import Work
+from store.fence import Lease, Orders
 from store.states import Desired
 from worker.supervisor.preparation import Refused, check_inputs
 

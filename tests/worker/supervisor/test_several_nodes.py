@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select
 
 from store import attempts, database, verbs
-from store.attempts import Lease
+from store.fence import Lease
 from store.keys import SYSTEM
 from store.settings import settings
 from store.states import JobState, PartState

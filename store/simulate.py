@@ -8,7 +8,8 @@ import json
 import sys
 from pathlib import Path
 
-from store.simulation import COLUMNS, OPTIONAL, PASS_S, BadTrace, read_cluster, read_trace, replay, report
+from store.simulation import PASS_S, replay, report
+from store.traces import COLUMNS, OPTIONAL, BadTrace, read_cluster, read_trace
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,51 +5,24 @@ says of it (`redo_s`), without that nothing: it saves before it leaves. Jobs run
 policy knows only for how long they were expected to.
 """
 
-import csv
+import itertools
 import math
-import re
 import statistics
 import time
 import uuid
+from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from store.line import HALF_LIFE_S, MARGIN
-from store.policy import HOUR, PATIENCE, Free, Patience, Pending, Running, Spot, plan
+from store.line import HALF_LIFE_S
+from store.policy import HOUR, PATIENCE, Free, Patience, Pending, Placement, Plan, Running, Spot, plan
 from store.states import DeviceKind, Priority
+from store.traces import Ask, Machine
 
-COLUMNS = ("submitted", "user", "gpus", "runtime_s")
-OPTIONAL = ("project", "priority", "expected_s", "nodes", "preemptible", "redo_s")
 SHORT_S = 600.0  # a slowdown counts a shorter job as this long, or seconds of waiting would be all that it tells
 PASS_S = 60.0  # events within it are looked at together
 GPU = DeviceKind.gpu
-TRUTHS = {"": False, "yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}
-
-
-class BadTrace(ValueError):
-    """What is wrong with a trace or with the description of a cluster, and where."""
-
-
-class Ask(NamedTuple):
-    """One submission of a trace."""
-
-    submitted_s: float
-    user: str
-    gpus: int
-    runtime_s: float
-    project: str
-    priority: Priority
-    expected_s: float
-    nodes: int = 1  # that share the GPUs in equal parts
-    preemptible: bool = False  # as `queue.preemptible`; one of the lowest tier always is
-    redo_s: float = 0.0  # work that it does again after it had to leave, of what it had done
-
-
-class Machine(NamedTuple):
-    name: str
-    gpus: int
 
 
 class Run(NamedTuple):
@@ -73,85 +46,6 @@ class Replay(NamedTuple):
     runs: list[Run]
     passes_s: list[float]  # wall time of each pass
     preemption: bool  # whether jobs had to leave for others at all
-
-
-def read_trace(path: Path) -> list[Ask]:
-    """Submissions of a CSV file in order of time. Raises BadTrace, which names the line and the column."""
-    try:
-        with path.open(newline="") as file:
-            rows = csv.DictReader(file)
-            missing = [column for column in COLUMNS if column not in (rows.fieldnames or ())]
-            if missing:
-                raise BadTrace(f"{path}: column {missing[0]} is missing; needed: {', '.join(COLUMNS)}")
-            asks = [_ask(row, f"{path}, line {rows.line_num}") for row in rows]
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadTrace(f"{path}: {error}") from error
-    if not asks:
-        raise BadTrace(f"{path}: no submissions below the header")
-    return sorted(asks, key=lambda ask: ask.submitted_s)
-
-
-def _ask(row: dict[str, str | None], where: str) -> Ask:
-    runtime_s = _number(row, "runtime_s", where)
-    priority = row.get("priority") or str(Priority.normal)
-    if priority not in list(Priority):
-        raise BadTrace(f"{where}: priority {priority!r} is none of {', '.join(Priority)}")
-    gpus, nodes = _count(row, "gpus", where), _count(row, "nodes", where) if row.get("nodes") else 1
-    if gpus % nodes:
-        raise BadTrace(f"{where}: {gpus} gpus do not make equal parts on {nodes} nodes")
-    expected_s = _number(row, "expected_s", where) if row.get("expected_s") else MARGIN * runtime_s
-    user = row.get("user") or ""
-    project = row.get("project") or "default"
-    redo_s = _number(row, "redo_s", where) if row.get("redo_s") else 0.0
-    tier, willing = Priority(priority), _truth(row, "preemptible", where)
-    return Ask(_moment(row, where), user, gpus, runtime_s, project, tier, expected_s, nodes, willing, redo_s)
-
-
-def _truth(row: dict[str, str | None], column: str, where: str) -> bool:
-    text = row.get(column) or ""
-    if text.lower() not in TRUTHS:
-        raise BadTrace(f"{where}: {column} {text!r} is neither yes nor no")
-    return TRUTHS[text.lower()]
-
-
-def _count(row: dict[str, str | None], column: str, where: str) -> int:
-    value = _number(row, column, where)
-    if value < 1 or value != int(value):
-        raise BadTrace(f"{where}: {column} {row[column]!r} is no whole number of 1 or more")
-    return int(value)
-
-
-def _number(row: dict[str, str | None], column: str, where: str) -> float:
-    try:
-        value = float(row[column] or "")
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value >= 0):
-        raise BadTrace(f"{where}: {column} {row[column]!r} is no number of 0 or more")
-    return value
-
-
-def _moment(row: dict[str, str | None], where: str) -> float:
-    text = row["submitted"] or ""
-    try:
-        return float(text)
-    except ValueError:
-        pass
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError as error:
-        raise BadTrace(f"{where}: submitted {text!r} is neither seconds nor a time like 2026-11-26T12:00") from error
-
-
-def read_cluster(text: str) -> list[Machine]:
-    """Machines from their number and GPUs: `4x8,2x4` is four of 8 and two of 4. Raises BadTrace."""
-    machines: list[Machine] = []
-    for part in text.split(","):
-        found = re.fullmatch(r"\s*(\d{1,5})x(\d{1,3})\s*", part)
-        if found is None or not int(found[1]) or not int(found[2]):
-            raise BadTrace(f"--nodes: {part.strip()!r} is not MACHINESxGPUS, as in 4x8,2x4")
-        machines += [Machine(f"n{len(machines) + i + 1}", int(found[2])) for i in range(int(found[1]))]
-    return machines
 
 
 class Ledger:
@@ -187,74 +81,94 @@ class _Held(NamedTuple):
     spots: tuple[Spot, ...]
 
 
+class _Lab:
+    """Machines and jobs at one moment of a replay."""
+
+    def __init__(self, machines: Sequence[Machine]) -> None:
+        self.nodes = {uuid.uuid4(): machine for machine in machines}
+        self.free = {node: [uuid.uuid4() for _ in range(machine.gpus)] for node, machine in self.nodes.items()}
+        self.waiting: dict[uuid.UUID, Ask] = {}
+        self.held: dict[uuid.UUID, _Held] = {}
+        self.runs: dict[uuid.UUID, Run] = {}
+        self.ledger = Ledger()
+        self._left: dict[uuid.UUID, float] = {}  # of jobs that had to leave: what they still have to run
+
+    def end(self, now: float) -> None:
+        """Jobs that have run for as long as they do."""
+        for job in [job for job, one in self.held.items() if one.end_s <= now]:
+            self._give_back(job)
+
+    def plan(self, now: float, patience: Patience) -> Plan:
+        """What the policy would do now."""
+        return plan(
+            [_pending(job, ask) for job, ask in self.waiting.items()],
+            [Free(node, one.name, GPU, tuple(self.free[node]), one.gpus) for node, one in self.nodes.items()],
+            [spot for job, one in self.held.items() for spot in _running(job, one, now)],
+            self.ledger.used,
+            now=datetime.fromtimestamp(now, UTC),
+            patience=patience,
+        )
+
+    def start(self, placement: Placement, now: float) -> None:
+        """Give a job its devices."""
+        ask = self.waiting.pop(placement.job)
+        for spot in placement.spots:
+            taken = set(spot.devices)
+            self.free[spot.node] = [device for device in self.free[spot.node] if device not in taken]
+        end_s = now + self._left.pop(placement.job, ask.runtime_s)
+        self.held[placement.job] = _Held(now, end_s, ask, placement.spots)
+        self.ledger.hold(ask, ask.gpus)
+        was = self.runs.get(placement.job, Run(ask, now, None, None))
+        names = ",".join(self.nodes[spot.node].name for spot in placement.spots)
+        self.runs[placement.job] = was._replace(end_s=end_s, node=names)
+
+    def leave(self, job: uuid.UUID, now: float) -> None:
+        """Put a job back into the line, with what it has to do again."""
+        over, was = self._give_back(job), self.runs[job]
+        left_s = over.end_s - now
+        lost_s = min(over.ask.redo_s, over.ask.runtime_s - left_s)
+        self._left[job], self.waiting[job] = left_s + lost_s, over.ask
+        self.runs[job] = was._replace(preempted=was.preempted + 1, redone_s=was.redone_s + lost_s)
+
+    def _give_back(self, job: uuid.UUID) -> _Held:
+        over = self.held.pop(job)
+        for spot in over.spots:
+            self.free[spot.node] += spot.devices
+        self.ledger.hold(over.ask, -over.ask.gpus)
+        return over
+
+
 def replay(
     asks: Sequence[Ask], machines: Sequence[Machine], pass_s: float = PASS_S, *, preemption: bool = True
 ) -> Replay:
     """Every submission placed by the policy, which looks at the queue whenever something happened."""
     patience = PATIENCE if preemption else PATIENCE._replace(preempt_after_s=math.inf)
-    nodes = {uuid.uuid4(): machine for machine in machines}
-    free = {node: [uuid.uuid4() for _ in range(machine.gpus)] for node, machine in nodes.items()}
-    ids = {uuid.UUID(int=i): ask for i, ask in enumerate(asks)}
-    waiting: dict[uuid.UUID, Ask] = {}
-    held: dict[uuid.UUID, _Held] = {}
-    runs: dict[uuid.UUID, Run] = {}
-    passes: list[float] = []
-    left: dict[uuid.UUID, float] = {}  # of jobs that had to leave: what they still have to run
-    ledger, coming = Ledger(), iter(ids.items())
-    upcoming = next(coming, None)
-
-    def give_back(job: uuid.UUID) -> _Held:
-        over = held.pop(job)
-        for spot in over.spots:
-            free[spot.node] += spot.devices
-        ledger.hold(over.ask, -over.ask.gpus)
-        return over
-
+    lab, passes = _Lab(machines), list[float]()
+    coming = deque((uuid.UUID(int=i), ask) for i, ask in enumerate(asks))
     again, now = False, 0.0
-    while upcoming or held or again:
-        events = [one.end_s for one in held.values()] + ([upcoming[1].submitted_s] if upcoming else [])
-        events += _ends_of_patience(waiting.values(), held.values(), now, patience) if preemption else []
+    while coming or lab.held or again:
+        events = [one.end_s for one in lab.held.values()] + [ask.submitted_s for _, ask in itertools.islice(coming, 1)]
+        events += _ends_of_patience(lab.waiting.values(), lab.held.values(), now, patience) if preemption else []
         # Devices of those that had to leave are given out in the next pass.
         now = now + pass_s if again else math.ceil(min(events) / pass_s) * pass_s
         again = False
-        ledger.advance(now)
-        while upcoming and upcoming[1].submitted_s <= now:
-            waiting[upcoming[0]] = upcoming[1]
-            upcoming = next(coming, None)
-        for job in [job for job, one in held.items() if one.end_s <= now]:
-            give_back(job)
-        if not waiting:
+        lab.ledger.advance(now)
+        while coming and coming[0][1].submitted_s <= now:
+            job, ask = coming.popleft()
+            lab.waiting[job] = ask
+        lab.end(now)
+        if not lab.waiting:
             continue
         began = time.perf_counter()
-        made = plan(
-            [_pending(job, ask) for job, ask in waiting.items()],
-            [Free(node, machine.name, GPU, tuple(free[node]), machine.gpus) for node, machine in nodes.items()],
-            [spot for job, one in held.items() for spot in _running(job, one, now)],
-            ledger.used,
-            now=datetime.fromtimestamp(now, UTC),
-            patience=patience,
-        )
+        made = lab.plan(now, patience)
         passes.append(time.perf_counter() - began)
         for placement in made.placements:
-            ask = waiting.pop(placement.job)
-            for spot in placement.spots:
-                taken = set(spot.devices)
-                free[spot.node] = [device for device in free[spot.node] if device not in taken]
-            end_s = now + left.pop(placement.job, ask.runtime_s)
-            held[placement.job] = _Held(now, end_s, ask, placement.spots)
-            ledger.hold(ask, ask.gpus)
-            was = runs.get(placement.job, Run(ask, now, None, None))
-            names = ",".join(nodes[spot.node].name for spot in placement.spots)
-            runs[placement.job] = was._replace(end_s=end_s, node=names)
+            lab.start(placement, now)
         for job in made.victims:
-            over, was = give_back(job), runs[job]
-            left_s = over.end_s - now
-            lost_s = min(over.ask.redo_s, over.ask.runtime_s - left_s)
-            left[job], waiting[job] = left_s + lost_s, over.ask
-            runs[job] = was._replace(preempted=was.preempted + 1, redone_s=was.redone_s + lost_s)
+            lab.leave(job, now)
         again = bool(made.victims)
-    never = [Run(ask, None, None, None) for ask in waiting.values()]
-    return Replay([*runs.values(), *never], passes, preemption)
+    never = [Run(ask, None, None, None) for ask in lab.waiting.values()]
+    return Replay([*lab.runs.values(), *never], passes, preemption)
 
 
 def _ends_of_patience(waiting: Collection[Ask], held: Collection[_Held], now: float, patience: Patience) -> list[float]:

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.policy import HOUR
-from store.simulation import Ask, BadTrace, Machine, jain, read_cluster, read_trace, replay, report
+from store.simulation import jain, replay, report
 from store.states import Priority
+from store.traces import Ask, BadTrace, Machine, read_cluster, read_trace
 
 
 def ask(submitted_s: float, gpus: int, runtime_s: float, user: str = "ana", **more: float) -> Ask:

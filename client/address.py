@@ -12,6 +12,12 @@ def home() -> Path:
     return Path(os.environ.get("CMAC_HOME") or "~/.cmac-lab").expanduser().absolute()
 
 
+def home_here() -> Path | None:
+    """The home that `make up` made in this folder, where $CMAC_HOME does not name one."""
+    here = Path.cwd() / ".cmac"
+    return here if not os.environ.get("CMAC_HOME") and (here / "api.json").is_file() else None
+
+
 def service_url(url: str | None = None) -> str:
     """`url`, else $CMAC_URL, else what `cmac up` wrote into the home, else the default port of this machine."""
     found = url or os.environ.get("CMAC_URL") or _written_url() or DEFAULT_URL

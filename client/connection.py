@@ -2,6 +2,7 @@
 
 import json
 import random
+import shlex
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 import httpx2
 
-from client.address import DEFAULT_URL
+from client.address import DEFAULT_URL, home_here
 from client.errors import ServiceAway, api_error
 
 RETRIES = 5
@@ -124,6 +125,8 @@ class Connection:
         if isinstance(error, httpx2.TimeoutException) and self.met:
             return ServiceAway(f"the service at {self.url} does not answer in time; `cmac status` shows what runs")
         start = "start it with `cmac up`" if _local(self.url) else "check the address (--url or CMAC_URL)"
+        if (here := home_here()) is not None and self.url == DEFAULT_URL:
+            start = f"this folder's own is found with `export CMAC_HOME={shlex.quote(str(here))}`"
         return ServiceAway(f"no service answers at {self.url}: {start}")
 
 

@@ -1,5 +1,6 @@
 """Starting, stopping and looking at this machine's own service, and the demonstration."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from client import tables
-from client.address import home, service_key
+from client.address import home, home_here, service_key
 from client.api import Client
 from client.errors import ClientError
 from client.hints import hint
@@ -21,6 +22,8 @@ def up(
     quiet: QuietFlag = False,
 ) -> None:
     """Start database, broker, api and worker on this machine; what runs is left as it is."""
+    if (here := home_here()) is not None:
+        notes().print(f"This folder has a service of its own: export CMAC_HOME={shlex.quote(str(here))} leads to it.")
     found = start(LocalService(), port, quiet=quiet or json)
     body = {"url": found.url, "home": str(home()), "started": found.started, "admin_key": found.first_key}
     answer(body, lambda: _welcome(found), as_json=json, ids=[found.url] if quiet else None)

@@ -183,6 +183,19 @@ def test_a_service_that_never_answered_is_not_waited_for(short_pauses: list[floa
     assert short_pauses == []
 
 
+def test_in_a_folder_with_a_service_of_its_own_its_home_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_pauses: list[float]
+) -> None:
+    (tmp_path / ".cmac").mkdir()
+    (tmp_path / ".cmac/api.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CMAC_HOME", raising=False)
+    with serving(lambda request, n: body({})) as (server, _):
+        monkeypatch.setattr(connection_module, "DEFAULT_URL", server.url)
+    with pytest.raises(ServiceAway, match=f"`export CMAC_HOME={tmp_path}/.cmac`"):
+        Connection(server.url, None).get("/jobs")
+
+
 def test_something_else_on_the_port_is_not_taken_for_the_service() -> None:
     with (
         serving(lambda request, n: (404, {}, b"<html>nginx</html>")) as (_, connection),

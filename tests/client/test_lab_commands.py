@@ -10,7 +10,8 @@ from tests.api.conftest import Lab
 from tests.client.conftest import Cmac
 
 
-def test_the_lab_shows_its_machines_queue_and_checkpoints(cmac: Cmac) -> None:
+def test_the_lab_shows_its_machines_queue_and_checkpoints(cmac: Cmac, lab: Lab) -> None:
+    lab.submit()
     assert "64 cpu" in cmac("nodes").out
     assert cmac("queue").code == 0
     shown = cmac("queue", "--usage")

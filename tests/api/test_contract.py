@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis.checks import not_a_server_error
@@ -28,6 +29,7 @@ DOCUMENT = schemathesis.openapi.from_dict(make_app(ApiSettings()).openapi())
 DOCUMENT = DOCUMENT.exclude(path_regex="/stream$").exclude(path="/jobs", method="POST")
 
 
+@pytest.mark.system
 @DOCUMENT.parametrize()
 @settings(max_examples=5, deadline=None, suppress_health_check=FIXTURES, phases=[Phase.explicit, Phase.generate])
 def test_every_answer_is_one_that_the_document_names(case: schemathesis.Case, lab: Any) -> None:

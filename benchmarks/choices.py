@@ -213,7 +213,7 @@ def table(lines: Sequence[dict[str, Any]], setting: Setting) -> str:
     """Means and spreads over seeds, in Markdown; in brackets the distance from the nearest control."""
     titles = [column[0] for column in COLUMNS]
     rows = [f"Corpus {setting.grade}, {setting.clips} clips, {setting.epochs} passes.", ""]
-    rows += [f"| {' | '.join(['choice', 'seeds', *titles, 'train s'])} |", f"|{'---|' * (len(titles) + 3)}"]
+    rows += [f"| {' | '.join(['choice', 'runs', *titles, 'train s'])} |", f"|{'---|' * (len(titles) + 3)}"]
     for choice in CHOICES:
         own = [line for line in lines if line["choice"] == choice]
         if own:

@@ -39,7 +39,7 @@ def test_the_table_has_means_spreads_and_distances_from_the_nearest_control() ->
     (row,) = [row for row in text.splitlines() if row.startswith("| mutual")]
     cells = dict(zip(text.splitlines()[2].split(" | "), row.split(" | "), strict=True))
     assert cells["points video s"] == "70.0 ± 14.1 (+40.0)"
-    assert (cells["video R@1"], cells["seeds"]) == ("–", "2")
+    assert (cells["video R@1"], cells["runs"]) == ("–", "2")
     assert row.endswith(" | 8 CPU |")
 
 

@@ -166,12 +166,16 @@ def _thinned(
     session: Session, job_id: UUID, wanted: Sequence[str] | None, points: int, from_step: int, x: str
 ) -> list[dict[str, Any]]:
     """As `series`; what it does with each curve is what `thin` does."""
+    every = wanted is None
     wanted = names(session, job_id) if wanted is None else wanted
-    counted = and_(Metric.job_id == job_id, Metric.step >= from_step, _counts(session, job_id))
+    of_job = and_(Metric.job_id == job_id, _counts(session, job_id))
+    counted = and_(of_job, Metric.step >= from_step)
     told = {name: thin([], [], points) for name in wanted}
-    for (first, last), alike in _spans(session, counted, wanted).items():
-        mine = and_(counted, Metric.name.in_(alike))
-        found = _buckets(session, mine, first, last, points)
+    spans = _spans(session, counted, wanted)
+    for (first, last), alike in spans.items():
+        mine = and_(of_job, Metric.name.in_(alike))
+        # What is asked of a million rows counts: between their ends, all of a job's points are these curves'.
+        found = _buckets(session, of_job if every and len(spans) == 1 else mine, mine, first, last, points)
         rows = _at(session, counted, [(row.name, row.step) for buckets in found.values() for row in buckets])
         for name, buckets in found.items():
             told[name] = {
@@ -196,17 +200,20 @@ def _spans(session: Session, counted: Condition, names: Sequence[str]) -> dict[t
     return spans
 
 
-def _buckets(session: Session, mine: Condition, first: int, last: int, points: int) -> dict[str, list[Any]]:
+def _buckets(
+    session: Session, between: Condition, mine: Condition, first: int, last: int, points: int
+) -> dict[str, list[Any]]:
     """Name -> rows of (step, low, high, points, bad) in the order of steps: `step` is the last one of a bucket.
 
     Points of a job's curves lie mixed on disk: to read them together is to read each page once. The first and the last
-    step are buckets of their own, those between hold equally many steps.
+    step are buckets of their own, those between hold equally many steps. `mine` holds for the points of these curves,
+    `between` for those of them that lie between the first step and the last.
     """
     width = max(1, -(-(last - first - 1) // max(1, points - 2)))
     ends = func.min(Metric.value).label("low"), func.max(Metric.value).label("high")
     counts = func.count().label("points"), (func.count() - func.count(Metric.value)).label("bad")
     of_bucket = Metric.name, func.max(Metric.step).label("step"), *ends, *counts
-    inner = select(*of_bucket).where(mine, Metric.step.between(first + 1, last - 1))
+    inner = select(*of_bucket).where(between, Metric.step.between(first + 1, last - 1))
     inner = inner.group_by(Metric.name, (Metric.step - first - 1) // width)
     outer = select(*of_bucket).where(mine, Metric.step.in_({first, last})).group_by(Metric.name, Metric.step)
     found: dict[str, list[Any]] = {}

@@ -74,11 +74,17 @@ def test_the_database_thins_long_curves_as_this_process_would(lab: Lab) -> None:
         assert curve["x"] == sorted(set(curve["x"]))
     assert many[2] == few[1]
     assert metrics.series(lab.session, job.id, points=100, x="train_epoch")[0]["x"][-1] == 120
+    lab.session.execute(delete(Metric).where(Metric.name == "short"))
+    for since in (0, 50):  # curves that begin and end together, told of or not, of which an earlier one is over
+        metrics.add(lab.session, job.id, 1, [Point("over", 10, 7.0, None)])
+        whole = metrics.series(lab.session, job.id, points=100, from_step=since)
+        assert whole[:2] == metrics.series(lab.session, job.id, ["a", "b"], points=100, from_step=since)
+        lab.session.execute(delete(Metric).where(Metric.name == "over"))
+        assert whole[:2] == metrics.series(lab.session, job.id, points=100, from_step=since)
     attempt = lab.session.get_one(Attempt, lease.attempt)
     lab.session.add(Attempt(job_id=job.id, epoch=2, state="exited", running_at=attempt.running_at, resume_step=6000))
     lab.session.flush()
     metrics.add(lab.session, job.id, 2, [Point("a", step, 5.0, None) for step in range(6001, 6101)])
-    lab.session.execute(delete(Metric).where(Metric.name == "short"))
     grown = metrics.series(lab.session, job.id, points=100)[0]
     assert (grown["x"][-1], grown["y"][-1]) == (6100, 5.0)
     assert max(grown["max"]) == 5.0  # the spike at 6001 was of what is not gone on from

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from client.job import Job
 
 MANY_JOBS_S = 300.0  # for the service to store up to 2,000 jobs in one transaction
 PING_LOOK_S = 0.5
+MOST_NAMED = 12  # of what there is, where what was asked for is not
 _WHOLE_ID = 36
 
 
@@ -140,8 +142,7 @@ class Client:
         named = [row for row in rows if row["name"] == base and version in ("", str(row["version"]))]
         found = named or [row for row in rows if len(name) >= 4 and str(row["id"]).startswith(name.lower())]
         if not found:
-            have = ", ".join(sorted({f"{row['name']}@{row['version']}" for row in rows})[:12]) or "none yet"
-            raise BadInput(f"no dataset {name!r}; there are: {have}")
+            raise BadInput(f"no dataset {name!r}; there are: {_nearest(base, rows)}")
         newest = max(found, key=lambda row: int(row["version"]))
         return self._json(self.connection.get(f"/datasets/{newest['id']}").json())
 
@@ -368,3 +369,11 @@ def _body(spec: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(spec, BaseModel):
         return spec.model_dump(mode="json")
     return {name: {"job": value.id} if isinstance(value, Job) else value for name, value in spec.items()}
+
+
+def _nearest(name: str, datasets: Sequence[Mapping[str, Any]]) -> str:
+    """Twelve references, those first whose name is most like this one."""
+    references = sorted({f"{row['name']}@{row['version']}" for row in datasets})
+    like = sorted(references, key=lambda one: -SequenceMatcher(None, name, one.partition("@")[0]).ratio())
+    shown = ", ".join(like[:MOST_NAMED]) or "none yet"
+    return shown if len(like) <= MOST_NAMED else f"{shown} and {len(like) - MOST_NAMED} more"

@@ -15,8 +15,8 @@ from tests.client.conftest import Cmac
 def test_datasets_and_roots(cmac: Cmac, tmp_path: Path) -> None:
     assert "moving@1" in cmac("dataset", "list").out
     assert "class=8" in cmac("dataset", "show", "moving").out
-    missing = cmac("dataset", "show", "nowhere")
-    assert (missing.code, "moving@1" in missing.err) == (2, True)
+    missing = cmac("dataset", "show", "movin")
+    assert (missing.code, "there are: moving@1" in missing.err) == (2, True)
     media = tmp_path / "My Videos"
     media.mkdir()
     row = json.loads(cmac("dataset", "add", str(media), "--json").out)

@@ -11,7 +11,6 @@ from sqlalchemy import (
     BigInteger,
     BindParameter,
     ColumnElement,
-    Integer,
     Row,
     Select,
     Text,
@@ -142,8 +141,8 @@ def _whole(
 @lru_cache(maxsize=100)  # to write it anew takes as long as to answer it
 def _curves(x: str, named: bool, cut: bool, epochs: int) -> Select[str, list[Any], list[float | None]]:
     """What `_whole` asks of a job that began in so many epochs."""
-    ends = [
-        (bindparam(f"epoch_{place}", type_=Integer), bindparam(f"last_{place}", type_=BigInteger) if place else None)
+    ends: list[tuple[Given, Given | None]] = [
+        (bindparam(f"epoch_{place}", type_=BigInteger), bindparam(f"last_{place}", type_=BigInteger) if place else None)
         for place in range(epochs)
     ]
     names: Given | None = bindparam("names", expanding=True) if named else None

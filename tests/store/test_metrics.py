@@ -1,8 +1,10 @@
 """Thinning keeps what a person would miss."""
 
+import math
 import time
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete, text
@@ -88,3 +90,5 @@ def test_the_database_thins_long_curves_as_this_process_would(lab: Lab) -> None:
     grown = metrics.series(lab.session, job.id, points=100)[0]
     assert (grown["x"][-1], grown["y"][-1]) == (6100, 5.0)
     assert max(grown["max"]) == 5.0  # the spike at 6001 was of what is not gone on from
+    whole = metrics.series(lab.session, job.id, ["a"], points=0)[0]
+    assert (whole["x"], whole["y"][5999:6001]) == (list(range(1, 6101)), [pytest.approx(math.sin(6000)), 5.0])

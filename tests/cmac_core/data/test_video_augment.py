@@ -3,7 +3,10 @@ import torch
 import torch.nn.functional as F
 from torchvision.transforms import functional as oracle
 
-from cmac_core.data.video_augment import Jitter, View, augment, center_view, draw_view, see
+from cmac_core.data import video_augment
+from cmac_core.data.video_augment import augment, center_view, draw_view
+from cmac_core.data.video_batch import see_together
+from cmac_core.data.video_view import Jitter, View, see
 from cmac_core.specs.clips import ClipSampling, ColorJitter
 
 SAMPLING = ClipSampling(frames=2, crop=32, short_side=(32, 48))
@@ -96,3 +99,26 @@ def test_jitter_is_off_in_ablations_and_half_the_time_when_asked() -> None:
     half = SAMPLING.model_copy(update={"color_jitter": ColorJitter(p=0.5)})
     assert all(draw_view(off, 0, 0, index).jitter is None for index in range(20))
     assert 0.4 < sum(draw_view(half, 0, 0, index).jitter is not None for index in range(300)) / 300 < 0.6
+
+
+@pytest.mark.parametrize("size", [(60, 90), (90, 61), (24, 30)])
+@pytest.mark.parametrize("jittered", [False, True])
+def test_clips_of_one_size_look_the_same_together(size: tuple[int, int], jittered: bool) -> None:
+    """As a GPU sees them: each with a view of its own, some with changed colors and some without."""
+    color = ColorJitter(on=jittered, brightness=0.4, contrast=0.4, saturation=0.4, p=0.6)
+    sampling = SAMPLING.model_copy(update={"color_jitter": color})
+    clips = torch.stack([clip(*size, seed) for seed in range(8)])
+    views = [draw_view(sampling, 1, 0, index) for index in range(8)]
+    assert {view.flip for view in views} == {False, True}
+    if jittered:
+        assert {view.jitter is None for view in views} == {False, True}
+    apart = torch.stack([see(one, view, 32, 0.45, 0.225) for one, view in zip(clips, views, strict=True)])
+    torch.testing.assert_close(see_together(clips, views, 32, 0.45, 0.225), apart, rtol=0, atol=1e-5)
+
+
+def test_together_a_batch_may_mix_sizes_too() -> None:
+    clips = [clip(60, 90, 1), clip(50, 40, 2), clip(60, 90, 3)]
+    views = [draw_view(SAMPLING, 0, 0, index) for index in range(3)]
+    together = video_augment._by_size(clips, views, 32, 0.45, 0.225)
+    torch.testing.assert_close(together, augment(clips, views, SAMPLING), rtol=0, atol=1e-5)
+    assert together.is_contiguous(memory_format=torch.channels_last_3d)

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from benchmarks.rounds import Comparison, compare
-from cmac_core.jobs.pretrain import optimizer_of
 from cmac_core.objectives.cmac import build_objective
 from cmac_core.specs import Pretrain
 from cmac_core.specs.method import Checkpoints
 from cmac_core.training import checkpoint_files
+from cmac_core.training.optimizer import optimizer_of
 from cmac_core.training.run import Run
 from cmac_core.training.saving import Saving
 

@@ -13,9 +13,10 @@ from benchmarks.rounds import Comparison, comparison
 from cmac_core.data.loader import Loader
 from cmac_core.data.sampler import Position, Sampler
 from cmac_core.events import Replaced
-from cmac_core.jobs.pretrain import optimizer_of, schedule_of
+from cmac_core.jobs.pretrain import schedule_of
 from cmac_core.objectives.cmac import Batch, Cmac, build_objective
 from cmac_core.specs.jobs import Pretrain
+from cmac_core.training.optimizer import optimizer_of
 from cmac_core.training.progress import ProgressMeter
 from cmac_core.training.ranks import Place, Ranks
 from cmac_core.training.run import Run

@@ -11,9 +11,9 @@ import torch
 
 from benchmarks.plain import PlainLoop, torchvisions
 from benchmarks.rounds import Comparison
-from cmac_core.jobs.pretrain import optimizer_of
 from cmac_core.objectives.cmac import Batch, build_objective
 from cmac_core.specs.jobs import Pretrain
+from cmac_core.training.optimizer import optimizer_of
 
 CLIPS = 4
 

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from benchmarks.plain import PlainLoop, Video, torchvisions
 from benchmarks.rounds import Comparison, StepTime, compare
-from cmac_core.jobs.pretrain import optimizer_of
 from cmac_core.models.encoders import build_video
 from cmac_core.models.folding import without_norms
 from cmac_core.objectives.cmac import Batch, build_objective
 from cmac_core.objectives.momentum import follow
 from cmac_core.specs.jobs import Pretrain
 from cmac_core.specs.method import Model
+from cmac_core.training.optimizer import optimizer_of
 
 CLIPS = (2, 3, 16, 64, 64)
 # Clips, frames, pixels: batch norm takes its groups of two.

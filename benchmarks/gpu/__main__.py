@@ -1,7 +1,7 @@
 """The training step on one GPU: is it right, how fast is it, and where does the time go.
 
 `python -m benchmarks.gpu --out DIR` measures for at most eight minutes, writes each figure to DIR/gpu.jsonl as it is
-found and ends with a table. It needs torch, torchaudio, pydantic and, for the plain network, torchvision. Without
+found and ends with a table. It needs torch, pydantic and, for the plain network, torchvision. Without
 a GPU, `--smoke` runs everything once on tiny clips: that it runs is all this shows.
 """
 
@@ -31,10 +31,9 @@ def main() -> int:
     bench = Bench(options.out, SMOKE if options.smoke else PAPER, options.seconds)
     make_ready("bf16", bench.device)
     machine(bench)
-    agreement(bench)
     work = work_of_a_clip(bench)
     steps(bench, bench.scale.cases, work)
-    for section in (kernels, views, features, nccl, resume):
+    for section in (resume, nccl, agreement, features, views, kernels):
         section(bench)
     steps(bench, bench.scale.late, work)
     (options.out / "gpu.md").write_text(table(bench.rows))

@@ -9,9 +9,14 @@ from torch import Tensor
 from benchmarks.gpu.step import PAPER, Bench, Case, Step, exact_matmul
 from benchmarks.gpu.variants import Plain
 
+TRAINED = 10
+
 
 def agreement(bench: Bench) -> None:
-    """bf16 against fp32 in one step, and torchvision's network so too; ours against torchvision's in fp32."""
+    """A training on fused networks against the library's; bf16 against fp32, of torchvision's network too."""
+    with bench.part("agreement", what="fused and library") as go:
+        if go:
+            same_training(bench)
     for variant in ("ours", "plain, NCDHW") if bench.scale is PAPER else ("ours",):
         with bench.part("agreement", variant=variant) as go:
             if go:
@@ -19,6 +24,18 @@ def agreement(bench: Bench) -> None:
     with bench.part("agreement", what="torchvision") as go:
         if go and bench.scale is PAPER:
             against_torchvision(bench)
+
+
+def same_training(bench: Bench) -> None:
+    """The largest relative difference of the loss in ten steps of the same training, fp32."""
+    fused, library = (Step(bench, Case(variant, bench.scale.base, "fp32")) for variant in ("ours", "ours, as on a CPU"))
+    library.objective.load_state_dict(fused.objective.state_dict())
+    off = []
+    with exact_matmul():
+        for _ in range(TRAINED):
+            a, b = (float(step()["total"].detach()) for step in (fused, library))
+            off.append(abs(a - b) / b)
+    bench.tell("agreement", what="fused and library, fp32", first_step=off[0], steps=TRAINED, largest=max(off))
 
 
 def between_precisions(bench: Bench, variant: str) -> None:

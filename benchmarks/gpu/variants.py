@@ -1,22 +1,19 @@
-"""Ways to make the video network for `benchmarks.gpu`: what the project does, plain torch, and what might be faster.
+"""Ways to make the networks for `benchmarks.gpu`: what the project does, parts of it, and torchvision's video network.
 
-All have the same geometry and train the same method. A variant whose weights are of other shapes (padded) is
-for timing alone.
+All have the same geometry and train the same method.
 """
 
 from collections.abc import Callable
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from cmac_core.models.batch_norm import GroupedBatchNorm
-from cmac_core.models.encoders import channels_last, initialised
-from cmac_core.models.fused_norm import fuse_norms
-from cmac_core.models.r2plus1d import R2Plus1D18, SpatialConv, TemporalConv, VideoBlock
+from cmac_core.models.encoders import channels_last
+from cmac_core.models.fused import FoldedStem, PaddedSpatialConv, PaddedTemporalConv, fuse
+from cmac_core.models.r2plus1d import SpatialConv, TemporalConv
 from cmac_core.objectives.cmac import Cmac
 
-Change = Callable[[nn.Module], nn.Module]
+Change = Callable[[Cmac], None]
 
 
 class Plain(nn.Module):
@@ -40,76 +37,47 @@ class Plain(nn.Module):
         return x
 
 
-def padded(encoder: nn.Module) -> nn.Module:
-    """A network whose middle channels are multiples of 8 (45 to 48, 230 to 232, 460 to 464, 921 to 928)."""
-    assert isinstance(encoder, R2Plus1D18)
-    group = cast(GroupedBatchNorm, encoder.stem[1]).group
-    encoder.stem = _stem(encoder, group)
-    for block in [part for part in encoder.modules() if isinstance(part, VideoBlock)]:
-        for factored in (block.conv1[0], block.conv2[0]):
-            _pad(factored, group)
-    return initialised(encoder)
+def unpadded(objective: Cmac) -> None:
+    """Fused norms, and convolutions as the library has them."""
+    fuse(objective)
+    _take(objective, PaddedSpatialConv, SpatialConv)
+    _take(objective, PaddedTemporalConv, TemporalConv)
 
 
-def _stem(encoder: R2Plus1D18, group: int | None) -> nn.Sequential:
-    first, last = cast(SpatialConv, encoder.stem[0]), cast(TemporalConv, encoder.stem[3])
-    middle, width = _multiple(first.out_channels), last.out_channels
-    return nn.Sequential(
-        SpatialConv(3, middle, 7, 2),
-        GroupedBatchNorm(middle, group),
-        nn.ReLU(inplace=True),
-        TemporalConv(middle, width),
-        GroupedBatchNorm(width, group),
-        nn.ReLU(inplace=True),
-    )
+def unfolded(objective: Cmac) -> None:
+    """Fused norms and padded channels, and a stem of 7 x 7."""
+    fuse(objective)
+    _take(objective, FoldedStem, PaddedSpatialConv)
 
 
-def _pad(factored: nn.Module, group: int | None) -> None:
-    assert isinstance(factored, nn.Sequential)
-    spatial, temporal = factored[0], factored[3]
-    assert isinstance(spatial, SpatialConv)
-    assert isinstance(temporal, TemporalConv)
-    middle = _multiple(spatial.out_channels)
-    factored[0] = SpatialConv(spatial.in_channels, middle, 3, spatial.stride[1])
-    factored[1] = GroupedBatchNorm(middle, group)
-    factored[3] = TemporalConv(middle, temporal.out_channels, temporal.stride[0])
+def _take(objective: Cmac, kind: type[nn.Module], other: type[nn.Module]) -> None:
+    for part in objective.modules():
+        if isinstance(part, kind):
+            part.__class__ = other
 
 
-def _multiple(channels: int) -> int:
-    return -(-channels // 8) * 8
+def plain(memory: torch.memory_format, compiled: bool = False) -> Change:
+    """torchvision's network in the place of both video networks, in this memory; through torch.compile if asked."""
 
-
-def fused(encoder: nn.Module) -> nn.Module:
-    """Batch norm of all groups and the ReLU behind it as one compiled expression."""
-    fuse_norms(encoder)
-    return encoder
-
-
-def compiled(module: nn.Module) -> nn.Module:
-    """The whole network through torch.compile."""
-    module.compile(dynamic=False)
-    return module
-
-
-# By name; None trains what the project has.
-VARIANTS: dict[str, Change | None] = {
-    "ours": None,
-    "plain, NCDHW": lambda _: Plain(),
-    "plain, channels last": lambda _: Plain(torch.channels_last_3d),
-    "padded": padded,
-    "fused norm": fused,
-    "padded, fused norm": lambda encoder: fused(padded(encoder)),
-    "padded, compiled": lambda encoder: compiled(padded(encoder)),
-}
-
-
-def changed(objective: Cmac, change: Change | None) -> Cmac:
-    """`objective` with both its video networks changed; the key's weights follow the query's as before."""
-    if change is not None:
-        query = change(objective.query.encoders["video"])
-        objective.query.encoders["video"] = query
-        assert objective.key is not None
-        key = change(objective.key.encoders["video"])
+    def change(objective: Cmac) -> None:
+        query, key = Plain(memory), Plain(memory)
         key.load_state_dict(query.state_dict())
+        if compiled:
+            query.compile(dynamic=False)
+            key.compile(dynamic=False)
+        assert objective.key is not None
+        objective.query.encoders["video"] = query
         objective.key.encoders["video"] = key.requires_grad_(False)
-    return objective
+
+    return change
+
+
+VARIANTS: dict[str, Change] = {
+    "ours": fuse,
+    "ours, stem of 7 x 7": unfolded,
+    "ours, fused norms alone": unpadded,
+    "ours, as on a CPU": lambda _: None,
+    "plain, NCDHW": plain(torch.contiguous_format),
+    "plain, channels last": plain(torch.channels_last_3d),
+    "plain, channels last, compiled": plain(torch.channels_last_3d, compiled=True),
+}

@@ -14,6 +14,7 @@ from cmac_core.data.windows import Window
 from cmac_core.evaluation.feature_cache import feature_cache
 from cmac_core.evaluation.showing import Preparation, Shown, ahead
 from cmac_core.models.folding import without_norms
+from cmac_core.models.fused import widened
 from cmac_core.specs.jobs import Precision
 from cmac_core.training.precision import autocast, resolve
 from cmac_core.training.run import Run, versions
@@ -77,8 +78,10 @@ def encoder_view(
 ) -> View:
     """Pooled maps of a frozen encoder, named `name/pool`; `identity` tells which encoder it is."""
     folded = without_norms(encoder.eval())
+    device = next(encoder.parameters()).device
+    if device.type == "cuda":
+        folded = widened(folded)
     if identity is not None:
-        device = next(encoder.parameters()).device
         identity = {"encoder": identity, "modality": modality, "precision": resolve(precision, device)}
 
     def see(seen: Seen) -> dict[str, Tensor]:

@@ -2,9 +2,6 @@
 
 import sys
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from cmac_core.data.dataset import PackedDataset, open_dataset
 from cmac_core.data.eligible import Eligible, eligible
@@ -23,7 +20,7 @@ from cmac_core.training.errors import UserError
 from cmac_core.training.generators import seed_all
 from cmac_core.training.initial import start_from
 from cmac_core.training.kernels import take_norm
-from cmac_core.training.optimizer import adamw, sgd
+from cmac_core.training.optimizer import optimizer_of
 from cmac_core.training.precision import make_ready
 from cmac_core.training.ranks import Ranks
 from cmac_core.training.report import publish
@@ -107,22 +104,6 @@ def schedule_of(optim: Optimization, steps: int) -> Schedule:
         milestones=tuple(passes * steps for passes in optim.milestones),
         gamma=optim.gamma,
     )
-
-
-def optimizer_of(spec: Pretrain, objective: Cmac) -> torch.optim.Optimizer:
-    """What the spec asks for, on the query model."""
-    optim = spec.optim
-    trained = [parameter for parameter in objective.query.parameters() if parameter.requires_grad]
-    groups: list[dict[str, Any]] = [{"params": trained}]
-    if optim.wd_exclude_norm:
-        flat = [parameter for parameter in trained if parameter.dim() == 1]
-        groups = [
-            {"params": [parameter for parameter in trained if parameter.dim() != 1]},
-            {"params": flat, "weight_decay": 0.0},
-        ]
-    if optim.algorithm == "adamw":
-        return adamw(groups, lr=optim.lr, weight_decay=optim.weight_decay)
-    return sgd(groups, lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay)
 
 
 def _open(spec: Pretrain, run: Run) -> PackedDataset:

@@ -1,10 +1,26 @@
 """Batch normalisation over fixed groups of clips, so that results do not depend on the number of ranks."""
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cmac_core.distributed import sum_over_ranks, world_size
+
+
+class Running(NamedTuple):
+    """Moving averages of mean and unbiased variance, (C,), and the share of the newest."""
+
+    mean: Tensor
+    variance: Tensor
+    momentum: float
+
+    @torch.no_grad()
+    def follow(self, mean: Tensor, variance: Tensor) -> None:
+        """One step. A non-finite one, which the trainer skips, leaves no trace."""
+        for running, now in ((self.mean, mean), (self.variance, variance)):
+            running.lerp_(torch.where(now.isfinite(), now, running), self.momentum)
 
 
 class GroupedBatchNorm(nn.Module):
@@ -66,11 +82,13 @@ class GroupedBatchNorm(nn.Module):
         scale = self.weight * (variance + self.eps).rsqrt()
         return (off * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
 
-    @torch.no_grad()
+    @property
+    def running(self) -> Running:
+        """Its moving averages."""
+        return Running(self.running_mean, self.running_var, self.momentum)
+
     def _track(self, mean: Tensor, variance: Tensor) -> None:
-        """One step of the moving averages. A non-finite step, which the trainer skips, leaves no trace."""
-        for running, now in ((self.running_mean, mean), (self.running_var, variance)):
-            running.lerp_(torch.where(now.isfinite(), now, running), self.momentum)
+        self.running.follow(mean, variance)
         self.num_batches_tracked += 1
 
     def extra_repr(self) -> str:

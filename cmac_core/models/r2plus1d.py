@@ -44,7 +44,10 @@ class PointwiseConv(nn.Conv3d):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) to (B, C', T', H', W')."""
         step = self.stride[0]
-        kept = x[:, :, ::step, ::step, ::step]
+        return self.of_kept(x[:, :, ::step, ::step, ::step])
+
+    def of_kept(self, kept: Tensor) -> Tensor:
+        """The same of cells that are left over after skipping, (B, C, T', H', W')."""
         frames = kept.transpose(1, 2).flatten(0, 1)
         y = F.conv2d(frames, self.weight.squeeze(2), self.bias)
         return y.unflatten(0, (kept.shape[0], kept.shape[2])).transpose(1, 2)

@@ -50,8 +50,11 @@ class ResNet9(nn.Module):
     def forward(self, spectrogram: Tensor) -> Tensor:
         """Log-mel pictures (B, 1, F, T) to the map after the last block, (B, channels, F', T')."""
         x = spectrogram.contiguous(memory_format=torch.channels_last)
-        x = F.relu_(self.bn1(self.conv1(x)))
-        x = F.max_pool2d(x, 3, 2, 1)
+        x = F.max_pool2d(self.stem(x), 3, 2, 1)
         for name in self.stages:
             x = self.get_submodule(name)(x)
         return x
+
+    def stem(self, x: Tensor) -> Tensor:
+        """Before pooling, (B, width, F / 2, T / 2)."""
+        return F.relu_(self.bn1(self.conv1(x)))

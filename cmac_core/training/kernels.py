@@ -1,6 +1,7 @@
 """Which of two ways to compute the same a training takes. Chosen once in its life, for all ranks, and kept with it."""
 
-from cmac_core.models.fused_norm import disagreement, fuse_norms
+from cmac_core.models.fused import fuse
+from cmac_core.models.fused_norm import disagreement
 from cmac_core.objectives.base import Objective
 from cmac_core.training.agreement import gathered
 from cmac_core.training.checkpoint import State
@@ -8,7 +9,7 @@ from cmac_core.training.run import Run
 
 LIBRARY, FUSED = "library", "fused"
 FUSED_ON = ("cuda",)
-STEPS = 2_000  # from which a minute of compiling pays
+STEPS = 200  # from which seconds of compiling pay
 
 
 def take_norm(run: Run, objective: Objective, steps: int, before: State | None) -> str:
@@ -27,5 +28,5 @@ def take_norm(run: Run, objective: Objective, steps: int, before: State | None) 
             f"batch norm stays the library's, which is slower: the fused one does not agree with it here ({faults[0]})",
         )
         return LIBRARY
-    fuse_norms(objective)
+    fuse(objective)
     return FUSED

@@ -6,8 +6,8 @@ from torch import Tensor
 from cmac_core.data import spec_augment, video_augment
 from cmac_core.data.draws import Purpose, generator
 from cmac_core.data.front_end import build_front_end
-from cmac_core.data.loader import RawBatch
 from cmac_core.data.log_mel import normalise
+from cmac_core.data.raw_batch import RawBatch
 from cmac_core.objectives.batch import Batch
 from cmac_core.specs.clips import AudioFrontEnd, ClipSampling
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from benchmarks.plain import PlainLoop, unfolded
-from cmac_core.jobs.pretrain import optimizer_of
 from cmac_core.models import convolution
-from cmac_core.models.fused_norm import fuse_norms
+from cmac_core.models.fused import fuse
 from cmac_core.objectives.cmac import Batch, Cmac, build_objective
 from cmac_core.specs.jobs import Pretrain
+from cmac_core.training.optimizer import optimizer_of
 
 STEPS, CLIPS = 50, 4
 # With the usual temperature and rate, and noise for clips, rounding alone (ReLUs that turn) is a tenth after ten steps.
@@ -63,15 +63,15 @@ def wanted() -> list[float]:
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("way", ["products", "fused norm"])
+@pytest.mark.parametrize("way", ["products", "fused"])
 def test_fifty_losses_are_the_plain_loops(way: str, wanted: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     """To half a percent in fp32, while the loss moves by more than a tenth."""
     ours = build_objective(SPEC).train()
     if way == "products":
         monkeypatch.setattr(convolution, "WORK", 0)
         monkeypatch.setattr(convolution, "WIDE", 8)
-    if way == "fused norm":
-        fuse_norms(ours)
+    if way == "fused":
+        fuse(ours)
     found = losses(ours)
     assert found == pytest.approx(wanted, rel=5e-3)
     assert max(found) / min(found) > 1.1

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from cmac_core.data.dataset import open_dataset
-from cmac_core.data.loader import Cut, Loader, RawBatch
+from cmac_core.data.loader import Cut, Loader
+from cmac_core.data.raw_batch import RawBatch
 from cmac_core.data.sampler import Position, Sampler
 from tests.cmac_core.training.tiny import CLIPS, write_clips
 

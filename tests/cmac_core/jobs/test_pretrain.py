@@ -16,6 +16,7 @@ from cmac_core.specs.method import CorrelationFiltering, Optimization
 from cmac_core.specs.presets import merged
 from cmac_core.training.errors import UserError
 from cmac_core.training.inputs import Input
+from cmac_core.training.optimizer import optimizer_of
 from cmac_core.training.ranks import Place, Ranks
 from cmac_core.training.run import Run
 from cmac_core.training.state import check_same
@@ -103,7 +104,7 @@ def test_weight_decay_may_leave_norms_and_biases_alone() -> None:
         spec = JOB_SPEC.validate_python(merged(SPEC, {"optim": {"wd_exclude_norm": exclude, "weight_decay": 0.1}}))
         assert isinstance(spec, Pretrain)
         objective = build_objective(spec)
-        optimizer = pretrain.optimizer_of(spec, objective)
+        optimizer = optimizer_of(spec, objective)
         before = {name: p.detach().clone() for name, p in objective.query.named_parameters()}
         for parameter in objective.query.parameters():
             parameter.grad = torch.zeros_like(parameter)

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from cmac_core.data.log_mel import LogMel
-from cmac_core.jobs.pretrain import optimizer_of
 from cmac_core.objectives.cmac import Batch, build_objective
 from cmac_core.specs.jobs import Pretrain
+from cmac_core.training.optimizer import optimizer_of
 
 BATCH = 4
 RANDOM_QUEUE = math.log(2 * 15_000) + 0.893**2 / 2  # METHOD 10: 10.71, from 256-d cosines of spread 1/16, over .07

@@ -10,6 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from cmac_core.distributed import world_size
 from cmac_core.models.batch_norm import GroupedBatchNorm, Running
 
 Expression = Callable[[Tensor, Tensor, Tensor, Running, int, float, bool, Tensor | None], Tensor]
@@ -31,6 +32,7 @@ class FusedNorm(GroupedBatchNorm):
         """As `GroupedBatchNorm.forward`; in train mode `add`, of the same shape, comes in front of the ReLU."""
         if not self.training:
             return super().forward(x)
+        assert self.group is not None or world_size() == 1, "statistics of several ranks are the library's"
         groups = max(len(x) // (self.group or len(x)), 1)
         assert len(x) % groups == 0, f"{len(x)} clips are no multiple of {self.group}"
         self.num_batches_tracked += 1

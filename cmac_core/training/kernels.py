@@ -1,5 +1,7 @@
 """Which of two ways to compute the same a training takes. Chosen once in its life, for all ranks, and kept with it."""
 
+from cmac_core.distributed import world_size
+from cmac_core.models.batch_norm import GroupedBatchNorm
 from cmac_core.models.fused import fuse
 from cmac_core.models.fused_norm import disagreement
 from cmac_core.objectives.base import Objective
@@ -16,10 +18,10 @@ def take_norm(run: Run, objective: Objective, steps: int, before: State | None) 
     """Let batch norm of `objective` be the library's or the fused one, and say which: a rule, and a check.
 
     The fused one is for GPUs and for trainings of many steps, and only where it agrees with the library's on every
-    rank's device. A training that goes on keeps what it began with.
+    rank's device. It knows the clips of its own rank alone. A training that goes on keeps what it began with.
     """
     fused = steps >= STEPS if before is None else before.get("norm", LIBRARY) == FUSED
-    if not fused or run.device.type not in FUSED_ON:
+    if not fused or run.device.type not in FUSED_ON or _over_ranks(objective):
         return LIBRARY
     faults = [fault for fault in gathered(disagreement(run.device)) if fault is not None]
     if faults:
@@ -30,3 +32,9 @@ def take_norm(run: Run, objective: Objective, steps: int, before: State | None) 
         return LIBRARY
     fuse(objective)
     return FUSED
+
+
+def _over_ranks(objective: Objective) -> bool:
+    """Whether clips of several ranks share statistics."""
+    norms = [part for part in objective.modules() if isinstance(part, GroupedBatchNorm)]
+    return world_size() > 1 and any(norm.group is None for norm in norms)

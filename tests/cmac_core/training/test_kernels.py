@@ -64,6 +64,15 @@ def test_a_short_training_does_not_wait_for_a_compiler(job: MakeJob, monkeypatch
 
 
 @pytest.mark.usefixtures("on_cpu")
+def test_statistics_of_several_ranks_are_the_librarys(job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fused norm sees its own rank's clips alone."""
+    assert trained(job("one", model={"bn": "sync"}))["norm"] == "fused"
+    monkeypatch.setattr(kernels, "world_size", lambda: 2)
+    assert trained(job("two", model={"bn": "sync"}))["norm"] == "library"
+    assert trained(job("groups"))["norm"] == "fused"
+
+
+@pytest.mark.usefixtures("on_cpu")
 def test_where_the_two_differ_the_librarys_is_taken_and_told(job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     right = fused_norm.normalised
 

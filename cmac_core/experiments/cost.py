@@ -10,9 +10,9 @@ from cmac_core.specs import Attention, AudioFrontEnd, ClipGeometry, JobSpec, Pre
 from cmac_core.specs.method import Model
 
 PAPER_VIDEOS = 224_576  # Kinetics-400 with sound: 3,509 steps of 64 (Table 3)
-# The aim for one H200 in bf16: 27 % of the 790 TFLOP/s that a large matrix product reaches there. Not measured.
+# What a training step of 64 clips reached on an H200 in bf16 (docs/PERFORMANCE.md): 27 % of a large matrix product.
 SUSTAINED = 2.1e14
-ASSUMED = "210 TFLOP/s sustained on one GPU (27 % of 790, what an H200 reaches in bf16); not measured here"
+ASSUMED = "210 TFLOP/s sustained on one GPU (a step of 64 clips in bf16 on an H200, clips at hand); not measured here"
 
 FINETUNE = "finetune"
 FORWARD_BACKWARD = 3  # a backward pass is two forward ones

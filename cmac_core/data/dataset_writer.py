@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterable
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel
 
 from cmac_core.data.manifest import MANIFEST, QUARANTINE, SUMMARY, TRUTH, Clip, Quarantined, Summary, Truth
 from cmac_core.data.packing import VERSION
+from cmac_core.versions import installed
 
 
 def summarize(
@@ -35,7 +35,7 @@ def summarize(
         counts={split: splits.count(split) for split in sorted(set(splits))},
         mel_mean=None if mel is None else round(mel[0], 6),
         mel_std=None if mel is None else round(mel[1], 6),
-        versions={"cmac_lab": version("cmac-lab"), "av": version("av"), "packing": str(VERSION)},
+        versions=installed("cmac-lab", "av") | {"packing": str(VERSION)},
     )
 
 

@@ -7,7 +7,6 @@ import mimetypes
 import platform
 import subprocess
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from cmac_core.training.errors import Left
 from cmac_core.training.inputs import Inputs, located
 from cmac_core.training.progress import ProgressMeter
 from cmac_core.training.signals import StopFlag
+from cmac_core.versions import installed
 
 if TYPE_CHECKING:
     import torch
@@ -130,11 +130,7 @@ class Run:
 def versions() -> dict[str, str]:
     """What ran: interpreter, libraries, this code."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
-    for name in ("cmac-lab", "torch", "torchaudio", "av", "numpy"):
-        try:
-            found[name.replace("-", "_")] = version(name)
-        except PackageNotFoundError:
-            continue
+    found |= installed("cmac-lab", "torch", "torchaudio", "av", "numpy")
     sha = _git_sha()
     return {**found, "git_sha": sha} if sha else found
 

@@ -12,16 +12,19 @@ from cmac_core.training.run import Run
 LIBRARY, FUSED = "library", "fused"
 FUSED_ON = ("cuda",)
 STEPS = 200  # from which seconds of compiling pay
+LARGE = 5_000_000  # parameters that are trained; with fewer a GPU waits for launches and not for its memory
 
 
 def take_norm(run: Run, objective: Objective, steps: int, before: State | None) -> str:
     """Let batch norm of `objective` be the library's or the fused one, and say which: a rule, and a check.
 
-    The fused one is for GPUs and for trainings of many steps, and only where it agrees with the library's on every
-    rank's device. It knows the clips of its own rank alone. A training that goes on keeps what it began with.
+    The fused one is for GPUs, for large networks and for trainings of many steps, and only where it agrees with the
+    library's on every rank's device. It knows the clips of its own rank alone. A training that goes on keeps what it
+    began with.
     """
     fused = steps >= STEPS if before is None else before.get("norm", LIBRARY) == FUSED
-    if not fused or run.device.type not in FUSED_ON or _over_ranks(objective):
+    small = sum(parameter.numel() for parameter in objective.trained()) < LARGE
+    if not fused or small or run.device.type not in FUSED_ON or _over_ranks(objective):
         return LIBRARY
     faults = [fault for fault in gathered(disagreement(run.device)) if fault is not None]
     if faults:

@@ -8,6 +8,8 @@ import torch
 from cmac_core.__main__ import main
 from cmac_core.events import Result, Warned
 from cmac_core.models import fused_norm
+from cmac_core.objectives.cmac import build_objective
+from cmac_core.specs.jobs import Pretrain
 from cmac_core.training import kernels
 from tests.cmac_core.training.conftest import MakeJob
 from tests.cmac_core.training.tiny import Tiny
@@ -35,6 +37,7 @@ def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU, in a training as short as the tests'."""
     monkeypatch.setattr(kernels, "FUSED_ON", ("cpu",))
     monkeypatch.setattr(kernels, "STEPS", 8)
+    monkeypatch.setattr(kernels, "LARGE", 0)
 
 
 def test_a_cpu_takes_the_librarys(job: MakeJob) -> None:
@@ -58,9 +61,21 @@ def test_a_training_that_goes_on_keeps_its_norm_to_the_bit(job: MakeJob, monkeyp
     )
 
 
-def test_a_short_training_does_not_wait_for_a_compiler(job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "FUSED_ON", ("cpu",))
-    assert trained(job("short"))["norm"] == "library"
+@pytest.mark.usefixtures("on_cpu")
+@pytest.mark.parametrize(("limit", "value"), [("STEPS", 9), ("LARGE", 5_000_000)])
+def test_a_short_or_small_training_does_not_wait_for_a_compiler(
+    limit: str, value: int, job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, limit, value)
+    assert trained(job(f"below {limit}"))["norm"] == "library"
+
+
+def test_the_papers_networks_are_large_and_those_of_small_trainings_are_not() -> None:
+    sizes = [
+        sum(parameter.numel() for parameter in build_objective(Pretrain.model_validate(body)).trained())
+        for body in ({"dataset": "x"}, {"dataset": "x", "scale": "small"})
+    ]
+    assert sizes[0] > kernels.LARGE > sizes[1]
 
 
 @pytest.mark.usefixtures("on_cpu")

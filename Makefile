@@ -9,7 +9,7 @@ export CMAC_API_PORT ?= 0
 export PYTHONDONTWRITEBYTECODE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down docs test test-fast test-system test-browser browser check format bench peers screenshots results chaos afternoon lock clean
+.PHONY: help setup demo up down docs test test-fast test-system test-gpu test-browser browser check format bench peers screenshots results chaos afternoon lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ docs: $(READY) ## Write the manual into build/docs, to be read without a service
 	@$(BIN)/python -m api.manual build/docs
 
 test: $(READY) ## All tests but those of whole services and those that are long (under 12 minutes)
-	@$(BIN)/python -m pytest -m "not system" --durations=15
+	@$(BIN)/python -m pytest -m "not system and not gpu" --durations=15
 
 test-fast: $(READY) ## The tests that need no torch (under a minute)
 	@$(BIN)/python -m pytest -m "not system" tests/architecture tests/cmac_core/specs tests/store
@@ -48,6 +48,9 @@ test-fast: $(READY) ## The tests that need no torch (under a minute)
 test-system: $(READY) ## End to end and long ones: service, faults, demo, browser, benchmarks (under 45 minutes)
 	@$(MAKE) --no-print-directory browser || echo "Going on: the browser tests are skipped."
 	@$(BIN)/python -m pytest -m system --durations=15 --timeout=900
+
+test-gpu: $(READY) ## What a GPU computes, against the CPU (needs one; in neither of the others)
+	@$(BIN)/python -m pytest -m gpu tests/gpu
 
 test-browser: $(READY) browser ## The pages in a headless Chromium (a part of test-system); pictures in ./screenshots
 	@$(BIN)/python -m pytest -m system --durations=15 --timeout=900 tests/system/browser

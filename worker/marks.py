@@ -7,6 +7,7 @@ from uuid import UUID
 from worker.processes import PROC, entry_of, pids
 
 VARIABLE = "CMAC_MARK"
+ENOUGH = 2  # times that a process is asked for a mark
 
 
 class Mark(NamedTuple):
@@ -36,6 +37,36 @@ def marked(installation: str, node: str) -> dict[int, Mark]:
         if mark is not None and pid != os.getpid() and (mark.installation, mark.node) == (installation, node):
             found[pid] = mark
     return found
+
+
+class Census:
+    """Finds the marked processes of a node again and again. Who was seen twice without a mark is not asked once more.
+
+    Twice, since a process takes its mark when it becomes another program, which follows its birth at once. A pid
+    that is given again has another inode.
+    """
+
+    def __init__(self, installation: str, node: str) -> None:
+        self._home = installation, node
+        self._strangers: dict[int, tuple[int, int]] = {}  # pid: inode of its folder, and how often it was asked
+
+    def take(self) -> dict[int, Mark]:
+        """As `marked`."""
+        found: dict[int, Mark] = {}
+        strangers: dict[int, tuple[int, int]] = {}
+        with os.scandir(PROC) as entries:
+            there = {int(entry.name): entry.inode() for entry in entries if entry.name.isdecimal()}
+        for pid, inode in there.items():
+            known, asked = self._strangers.get(pid, (inode, 0))
+            asked = asked if known == inode else 0
+            mark = mark_of(pid) if asked < ENOUGH else None
+            if mark is not None and (mark.installation, mark.node) == self._home:
+                if pid != os.getpid():
+                    found[pid] = mark
+            else:
+                strangers[pid] = inode, min(asked + 1, ENOUGH)
+        self._strangers = strangers
+        return found
 
 
 def carrying(mark: Mark) -> list[int]:

@@ -25,7 +25,7 @@ from worker import here
 from worker.burial import bury, is_orphan, supervisor_of
 from worker.claim import take_up
 from worker.logs import bound
-from worker.marks import Mark, marked
+from worker.marks import Census, Mark, marked
 from worker.processes import Identity, ends, kill_all, lives
 from worker.settings import node_folder
 
@@ -48,12 +48,15 @@ class NodeLoop:
 
     node_id: uuid.UUID | None = None
     wake: Callable[[], None] = lambda: None  # for the next look, as soon as a supervisor has ended
+    _census: Census | None = None
     _doubtful: dict[int, Mark] = field(default_factory=dict)  # seen once with the mark of what is over
 
     def look(self) -> None:
         """Heartbeat, parts without a message, parts without a supervisor, processes without a part."""
         first = self.node_id is None
-        seen = marked(settings().installation, settings().node_name)  # before the parts: what is new then is no zombie
+        # Before the parts: what is new then is no zombie.
+        self._census = self._census or Census(settings().installation, settings().node_name)
+        seen = self._census.take()
         believed = self._tell()
         if first:
             announce()

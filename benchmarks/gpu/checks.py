@@ -6,7 +6,7 @@ import statistics
 import torch
 from torch import Tensor
 
-from benchmarks.gpu.step import PAPER, Bench, Case, Step, exact_matmul
+from benchmarks.gpu.step import PAPER, Bench, Case, Step, exact_matmul, untuned
 from benchmarks.gpu.variants import Plain
 
 TRAINED = 10
@@ -43,7 +43,8 @@ def between_precisions(bench: Bench, variant: str) -> None:
     exact, rough = (Step(bench, Case(variant, bench.scale.base, name)) for name in ("fp32", "bf16"))
     with exact_matmul():
         first = exact()
-    second = rough()
+    with untuned():
+        second = rough()
     names = [f"{term}/{side}" for term in ("contrast", "attention") for side in "va"]
     losses = {name: [float(first[name]), float(second[name])] for name in names}
     pairs = zip(exact.objective.trained(), rough.objective.trained(), strict=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu.step import PAPER, Bench, Case, Step, timed, wait
+from benchmarks.gpu.step import PAPER, Bench, Case, Step, timed, untuned, wait
 from cmac_core.data.raw_batch import RawBatch
 from cmac_core.models.folding import without_norms
 from cmac_core.models.fused import widened
@@ -79,7 +79,7 @@ def work_of_a_clip(bench: Bench) -> float:
             return 0.0
         size = bench.scale.base
         step = Step(bench, Case("ours, as on a CPU", size))  # padding is no work
-        with FlopCounterMode(display=False) as counter:
+        with untuned(), FlopCounterMode(display=False) as counter:
             step()
         found = counter.get_total_flops() / size
         bench.tell("work", gflop_per_clip=round(found / 1e9, 1))

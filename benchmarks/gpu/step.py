@@ -172,12 +172,23 @@ def wait(device: torch.device) -> None:
 
 
 @contextmanager
-def exact_matmul() -> Iterator[None]:
-    """fp32 products and convolutions without TF32, by the first algorithm there is: trying all takes minutes."""
-    library = torch.backends.cudnn
-    before = torch.backends.cuda.matmul.allow_tf32, library.allow_tf32, library.benchmark
-    torch.backends.cuda.matmul.allow_tf32 = library.allow_tf32 = library.benchmark = False
+def untuned() -> Iterator[None]:
+    """Convolutions by the first algorithm there is: where time is not the matter, trying others takes half a minute."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
     try:
         yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32, library.allow_tf32, library.benchmark = before
+        torch.backends.cudnn.benchmark = before
+
+
+@contextmanager
+def exact_matmul() -> Iterator[None]:
+    """fp32 products and convolutions without TF32, untuned."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    try:
+        with untuned():
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before

@@ -28,7 +28,8 @@ PATIENT = (Progress, Metrics, Warned)  # these may wait for the next beat; all o
 class Beat:
     """Seconds between what is told and asked."""
 
-    ask: float = 2.0  # for wishes; in the first minute, when somebody looks on, all is told as often
+    watched: float = 2.0  # of both in the first minute, when somebody looks on
+    ask: float = 3.0  # for wishes
     tell: float = 5.0  # what has time: curves, progress, warnings
     heartbeat: float = 10.0  # even when there is nothing to tell
     sample: float = 15.0  # of the machine's curves
@@ -63,7 +64,7 @@ class Recorder:
         now, portion = time.monotonic(), self._look()
         urgent = any(not isinstance(event, PATIENT) for event in portion.events)
         # A database that is away is not asked more often because there is more to tell: each try may take seconds.
-        if now - self._asked < self.beat.ask and (self._away or not urgent):
+        if now - self._asked < self._soon(now, self.beat.ask) and (self._away or not urgent):
             return None
         self._asked, self._away = now, True
         if urgent or now - self._beaten >= self._pause(now, bool(portion.events or self.extra)):
@@ -78,7 +79,10 @@ class Recorder:
         """Seconds from one beat to the next."""
         if not news:
             return self.beat.heartbeat
-        return self.beat.ask if now - self._began < WATCHED_S else self.beat.tell
+        return self._soon(now, self.beat.tell)
+
+    def _soon(self, now: float, usual: float) -> float:
+        return min(self.beat.watched, usual) if now - self._began < WATCHED_S else usual
 
     def finish(self, close: Callable[[Session, StopFor | None], object]) -> None:
         """The last lines, then the end, tried for as long as the database is away. Raises Fenced.

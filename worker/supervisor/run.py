@@ -242,7 +242,8 @@ class Ran:
 
 def beats(times: LeaseTimes) -> Beat:
     """How often to talk under these lease times."""
-    return Beat(ask=min(2.0, times.heartbeat), tell=min(5.0, times.heartbeat), heartbeat=times.heartbeat)
+    usual, most = Beat(), times.heartbeat
+    return Beat(min(usual.watched, most), min(usual.ask, most), min(usual.tell, most), heartbeat=most)
 
 
 def count_nodes(session: Session) -> int:

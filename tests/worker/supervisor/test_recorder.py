@@ -46,7 +46,7 @@ def loss(step: int) -> Metrics:
 
 
 def test_a_commit_whose_answer_was_lost_is_not_made_twice(stage: "Stage") -> None:
-    run = Run(stage, Beat(ask=0, heartbeat=0))
+    run = Run(stage, Beat(watched=0, ask=0, heartbeat=0))
     run.say(loss(1), loss(2))
     assert run.recorder()
     run.recorder.offset = 0  # as if the answer had never come
@@ -69,30 +69,41 @@ def test_a_checkpoint_is_told_at_once_and_curves_with_the_next_beat(stage: "Stag
 
 
 def test_without_news_only_a_due_heartbeat_writes(stage: "Stage") -> None:
-    run = Run(stage, Beat(ask=0, heartbeat=60))
+    run = Run(stage, Beat(watched=0, ask=0, heartbeat=60))
     first, second = run.recorder(), run.recorder()
     assert first is not None
     assert second is not None
     assert (first.confirmed, second.confirmed) == (True, False)
 
 
-def test_curves_are_told_as_often_as_one_asks_at_first_and_seldom_later(
+def test_curves_are_told_soon_in_the_first_minute_and_seldom_later(
     stage: "Stage", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Run(stage, Beat(ask=0, tell=60, heartbeat=60))
-    run.say(loss(1))
-    assert run.recorder()
-    assert run.count(Metric) == 1
+    run = Run(stage, Beat(watched=0, ask=0, tell=60, heartbeat=60))
+    for step in (1, 2):
+        run.say(loss(step))
+        assert run.recorder()
+        assert run.count(Metric) == step
     monkeypatch.setattr(recorder, "WATCHED_S", 0.0)
-    run.say(loss(2))
+    run.say(loss(3))
     answer = run.recorder()
     assert answer is not None
     assert not answer.confirmed
-    assert run.count(Metric) == 1
+    assert run.count(Metric) == 2
+
+
+def test_wishes_are_asked_for_soon_in_the_first_minute_and_less_often_later(
+    stage: "Stage", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(stage, Beat(watched=0, ask=60, heartbeat=60))
+    assert run.recorder()
+    assert run.recorder()
+    monkeypatch.setattr(recorder, "WATCHED_S", 0.0)
+    assert run.recorder() is None
 
 
 def test_a_wish_to_stop_comes_with_the_time_that_is_left(stage: "Stage") -> None:
-    run = Run(stage, Beat(ask=0, heartbeat=0))
+    run = Run(stage, Beat(watched=0, ask=0, heartbeat=0))
     database.transact(lambda session: verbs.cancel(session, run.job, SYSTEM))
     answer = run.recorder()
     assert answer is not None

@@ -67,6 +67,7 @@ print(fused_norm.disagreement(torch.device("cpu")))
 """
 
 
+@pytest.mark.system
 def test_the_kernels_agree_with_the_library_where_triton_interprets_them() -> None:
     command = [sys.executable, "-W", "error", "-c", INTERPRETED]
     environment = os.environ | {"TRITON_INTERPRET": "1"}
@@ -108,6 +109,7 @@ print(max(float((mine - theirs).detach().norm() / theirs.detach().norm()) for mi
 """
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("shape", ["4x144x2x8x8", "4x3x2x5x5", "2x300x7x3", "8x16x1x1x2"])
 def test_any_number_of_channels_and_cells_is_normalised(shape: str) -> None:
     """Far from zero too: in sums of squares a mean of a hundred would cost four digits of seven."""

@@ -40,6 +40,7 @@ def compiled(kernel: Any, dtype: str, **constants: Any) -> Any:
     return triton.compile(source, target=HOPPER, options={"num_warps": norm_kernels.WARPS})
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("dtype", ["bf16", "fp32"])
 @pytest.mark.parametrize("name", ["_moments", "_normalise", "_follow", "_gradient_sums", "_gradient"])
 def test_it_compiles_and_reads_sixteen_bytes_at_a_time(name: str, dtype: str) -> None:

@@ -78,6 +78,7 @@ def test_the_papers_networks_are_large_and_those_of_small_trainings_are_not() ->
     assert sizes[0] > kernels.LARGE > sizes[1]
 
 
+@pytest.mark.system
 @pytest.mark.usefixtures("on_cpu")
 def test_statistics_of_several_ranks_are_the_librarys(job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fused norm sees its own rank's clips alone."""

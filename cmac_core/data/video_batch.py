@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cmac_core.data.video_view import GREY, Channels, Jitter, View, by_channel, resized
+from cmac_core.data.video_view import GREY, Channels, Jitter, View, by_channel, place
 
 
 def see_together(clips: Tensor, views: Sequence[View], crop: int, mean: Channels, std: Channels) -> Tensor:
     """Clips (B, T, H, W, 3) uint8 to (B, T, crop, crop, 3) fp32."""
     count, frames, height, width, _ = clips.shape
-    places = [_place(view, height, width, crop) for view in views]
+    places = [place(view, height, width, crop) for view in views]
     tall, top, wide, left = torch.tensor(places, dtype=torch.float64).to(clips.device, non_blocking=True).unbind(1)
     flip = torch.tensor([view.flip for view in views]).to(clips.device, non_blocking=True)
     rows, columns = _resize_matrices(height, tall, top, crop), _resize_matrices(width, wide, left, crop)
@@ -25,12 +25,6 @@ def see_together(clips: Tensor, views: Sequence[View], crop: int, mean: Channels
         if any(jitters):
             seen = _jittered(seen, jitters)
         return (seen - by_channel(mean, seen.device)) / by_channel(std, seen.device)
-
-
-def _place(view: View, height: int, width: int, crop: int) -> tuple[int, int, int, int]:
-    """Height after the resize and the crop's first row; width, and its first column."""
-    tall, wide = resized(height, width, view.short_side)
-    return tall, round(view.top * (tall - crop)), wide, round(view.left * (wide - crop))
 
 
 def _resize_matrices(size: int, resized: Tensor, start: Tensor, count: int) -> Tensor:

@@ -35,8 +35,7 @@ def see(clip: Tensor, view: View, crop: int, mean: Channels, std: Channels) -> T
     its two matrices, and only what the crop needs is computed.
     """
     _, height, width, _ = clip.shape
-    tall, wide = resized(height, width, view.short_side)
-    top, left = round(view.top * (tall - crop)), round(view.left * (wide - crop))
+    tall, top, wide, left = place(view, height, width, crop)
     rows, rows_used = _resize_matrix(height, tall, top, crop)
     columns, columns_used = _resize_matrix(width, wide, left, crop)
     if view.flip:
@@ -53,11 +52,17 @@ def see(clip: Tensor, view: View, crop: int, mean: Channels, std: Channels) -> T
         return (seen - by_channel(mean, seen.device)) / by_channel(std, seen.device)
 
 
+def place(view: View, height: int, width: int, crop: int) -> tuple[int, int, int, int]:
+    """Height after the resize and the crop's first row; width, and its first column."""
+    tall, wide = _resized(height, width, view.short_side)
+    return tall, round(view.top * (tall - crop)), wide, round(view.left * (wide - crop))
+
+
 def by_channel(value: Channels, device: torch.device) -> Tensor | float:
     return value if isinstance(value, float) else torch.tensor(value, device=device)
 
 
-def resized(height: int, width: int, short_side: int) -> tuple[int, int]:
+def _resized(height: int, width: int, short_side: int) -> tuple[int, int]:
     """Size after the resize; the long side is rounded down, as torchvision does."""
     if height <= width:
         return short_side, short_side * width // height

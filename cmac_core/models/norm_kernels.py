@@ -115,6 +115,16 @@ def _follow(
 
 
 @triton.jit
+def _factors(weight, bias, mean, variance, channel, there, real, eps):
+    """Of each column: the group's mean and one over its standard deviation, and what x is scaled and shifted by."""
+    middle = tl.load(mean + channel, mask=there, other=0.0)
+    inverse = tl.rsqrt(tl.load(variance + channel, mask=there, other=0.0) + eps)
+    scale = tl.load(weight + channel, mask=channel < real, other=0.0) * inverse
+    base = tl.load(bias + channel, mask=channel < real, other=0.0)
+    return middle, inverse, scale, base
+
+
+@triton.jit
 def _gradient_sums(
     x, y, given, passed, sums, weight, bias, mean, variance, lines, width, channels, real, cells, eps, chunk,
     LINES: tl.constexpr, WIDE: tl.constexpr, ADD: tl.constexpr, RELU: tl.constexpr,
@@ -126,10 +136,9 @@ def _gradient_sums(
     group, columns, own, first, last, begin, inside = _place(lines, width, chunk, LINES, WIDE)
     there = columns < width
     channel = columns % channels
-    middle = tl.load(mean + group * channels + channel, mask=there, other=0.0)
-    inverse = tl.rsqrt(tl.load(variance + group * channels + channel, mask=there, other=0.0) + eps)
-    scale = tl.load(weight + channel, mask=channel < real, other=0.0) * inverse
-    base = tl.load(bias + channel, mask=channel < real, other=0.0)
+    middle, inverse, scale, base = _factors(
+        weight, bias, mean + group * channels, variance + group * channels, channel, there, real, eps
+    )
     one = tl.zeros([LINES, WIDE], tl.float32)
     two = tl.zeros([LINES, WIDE], tl.float32)
     x += begin
@@ -166,10 +175,9 @@ def _gradient(
     group, columns, own, first, last, begin, inside = _place(lines, width, chunk, LINES, WIDE)
     there = columns < width
     channel = columns % channels
-    middle = tl.load(mean + group * channels + channel, mask=there, other=0.0)
-    inverse = tl.rsqrt(tl.load(variance + group * channels + channel, mask=there, other=0.0) + eps)
-    scale = tl.load(weight + channel, mask=channel < real, other=0.0) * inverse
-    base = tl.load(bias + channel, mask=channel < real, other=0.0)
+    middle, inverse, scale, base = _factors(
+        weight, bias, mean + group * channels, variance + group * channels, channel, there, real, eps
+    )
     one = tl.load(sums + group * 2 * channels + channel, mask=there, other=0.0) / cells
     two = tl.load(sums + (group * 2 + 1) * channels + channel, mask=there, other=0.0) / cells * inverse
     x += begin

@@ -22,9 +22,9 @@ def take_norm(run: Run, objective: Objective, steps: int, before: State | None) 
     library's on every rank's device. It knows the clips of its own rank alone. A training that goes on keeps what it
     began with.
     """
-    fused = steps >= STEPS if before is None else before.get("norm", LIBRARY) == FUSED
-    small = sum(parameter.numel() for parameter in objective.trained()) < LARGE
-    if not fused or small or run.device.type not in FUSED_ON or _over_ranks(objective):
+    pays = steps >= STEPS and sum(parameter.numel() for parameter in objective.trained()) >= LARGE
+    fused = pays if before is None else before.get("norm", LIBRARY) == FUSED
+    if not fused or run.device.type not in FUSED_ON or _over_ranks(objective):
         return LIBRARY
     faults = [fault for fault in gathered(disagreement(run.device)) if fault is not None]
     if faults:

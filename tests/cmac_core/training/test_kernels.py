@@ -52,6 +52,7 @@ def test_a_training_that_goes_on_keeps_its_norm_to_the_bit(job: MakeJob, monkeyp
     wanted = trained(whole)
     assert wanted["norm"] == "fused" == protocol(whole)
     monkeypatch.setattr(kernels, "STEPS", 9)  # a rule of another version: it would choose the library's
+    monkeypatch.setattr(kernels, "LARGE", 5_000_000)
     resumed = trained(job("resumed", resume=whole.checkpoints[2], checkpoints=EVERY_STEP))
     assert resumed["norm"] == "fused"
     assert all(
